@@ -1,0 +1,107 @@
+"""The command line: one file a command. Parse, call, print; nothing else decides, prints or exits.
+
+Commands load on first use, so that ``verify --help`` imports neither numpy nor any model runtime.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from verify import __version__
+from verify.errors import VerifyError
+
+# command -> (module, attribute, one line for --help)
+COMMANDS = {
+    "demo": ("verify.cli.demo", "demo", "See real people enrolled, matched and refused, by face and by voice."),
+    "enroll": ("verify.cli.enroll", "enroll", "Enrol one subject, or many from a folder tree or CSV."),
+    "match": ("verify.cli.match", "match", "Decide whether a probe is the claimed subject (1:1)."),
+    "identify": ("verify.cli.identify", "identify", "Find who a probe is, or that it is nobody enrolled (1:N)."),
+    "compare": ("verify.cli.compare", "compare", "Compare two files; nothing is stored."),
+    "gallery": ("verify.cli.gallery", "gallery", "List, show, delete, export, import and check references."),
+    "models": ("verify.cli.models", "models", "List, pull, show, build and remove model bundles."),
+    "calibrate": ("verify.cli.calibrate", "calibrate", "Choose and prove a threshold for a target rate on your own data."),
+    "doctor": ("verify.cli.doctor", "doctor", "Check this installation, its models and its gallery."),
+}
+
+EXIT_INTERRUPTED = 130
+EXIT_UNEXPECTED = 70
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Command names in the order that a newcomer meets them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command; None if there is none of that name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table above."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="verify")
+def cli() -> None:
+    """Face and speaker verification whose promised false-accept rate holds on people never seen.
+
+    Exit codes: 0 accept or success, 1 reject, 2 usage, 3 no decision, 4 bad data, 5 model or
+    environment, 70 unexpected.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit; the only place that turns errors into exit codes."""
+    argv = sys.argv[1:] if args is None else args
+    try:
+        code = cli.main(args=argv, prog_name="verify", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted: everything acknowledged so far is kept; run the same command to go on", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except VerifyError as error:
+        _show(error, as_json="--json" in argv)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001  the last line of defence: never a bare traceback
+        _show(error, as_json="--json" in argv)
+        if os.environ.get("VERIFY_TRACEBACK"):
+            raise
+        click.echo("This is a fault in verify. Set VERIFY_TRACEBACK=1 to see where.", err=True)
+        sys.exit(EXIT_UNEXPECTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show(error: Exception, *, as_json: bool) -> None:
+    message = str(error) if isinstance(error, VerifyError) else f"unexpected {type(error).__name__}: {error}"
+    if as_json:
+        import json
+
+        payload: dict[str, Any] = {
+            "error": type(error).__name__,
+            "message": message,
+            "reason": getattr(error, "reason", None),
+            "exit_code": getattr(error, "exit_code", EXIT_UNEXPECTED),
+        }
+        click.echo(json.dumps(payload))
+    click.echo(f"error: {message}", err=True)
