@@ -1,0 +1,1 @@
+"""Model bundles: registry, sources, conversion and sessions."""
