@@ -1,0 +1,1 @@
+"""Voice capture, stage by stage: decode, locate, normalise, quality, embed."""

@@ -1,0 +1,462 @@
+"""Recordings to 16 kHz mono float32, block by block, so that an hour never sits in memory.
+
+libsndfile reads WAV, FLAC, Ogg (Vorbis, Opus), MP3 and AIFF; everything else is refused by name.
+Limits are checked on the header before decoding and again while decoding, because headers lie.
+
+libsndfile itself reads a file that was cut short without a word. Here the lengths that the container
+states (RIFF and AIFF chunk sizes, Xing frame counts, Ogg's end-of-stream flag, FLAC's sample count) are held
+against what is there, and a shortfall is an error: half a recording is not the recording that was sent.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import io
+import os
+import stat
+import struct
+import weakref
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from verify.errors import MediaError
+from verify.types import Modality, Reason, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from verify.types import Source
+
+RATE_HZ = 16_000
+MAX_BLOCK_S = 30.0
+MIN_BLOCK_S = 10.0
+FULL_SCALE = 0.999  # at or above this, in runs of two and more, a sample counts as clipped
+MAX_OVERSHOOT = 8.0  # float media beyond 18 dB over full scale are integers in disguise
+READ_FRAMES = 1 << 16
+FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF")
+FORMATS_IN_WORDS = "WAV, FLAC, Ogg (Vorbis or Opus), MP3 and AIFF"
+UNKNOWN_FRAMES = 1 << 62  # libsndfile's "length unknown" lies above this
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLimits:
+    """What a recording may measure before it is decoded.
+
+    Attributes:
+        max_bytes: of the encoded file, or of the array.
+        max_duration_s: by the header, and again while decoding.
+        max_channels: more is a lying header or a transposed array.
+        min_rate_hz: lowest sample rate that still carries speech.
+        max_rate_hz: highest sample rate.
+    """
+
+    max_bytes: int = 2_000_000_000
+    max_duration_s: float = 4 * 3600.0
+    max_channels: int = 32
+    min_rate_hz: int = 4_000
+    max_rate_hz: int = 384_000
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class AudioBlocks:
+    """One recording, ready to be decoded. Iterating yields `Sample` blocks in order.
+
+    Each block holds at most 30 s of 16 kHz mono float32 in [-1, 1] and starts where the one before ended; all but
+    the only one hold at least 10 s, and are cut where the recording is quietest, so that a cut
+    seldom falls into a word. A block's facts are those of the recording and besides: ``start_s`` (of
+    the block in the recording), ``clipped_samples`` and ``original_samples`` (before resampling, all
+    channels together).
+
+    Channels are averaged. A dead channel (all zero, or a constant) costs level and nothing else:
+    the VAD and the features tolerate a factor of two and remove a constant.
+
+    Iterating again decodes again. Not safe across threads: open the recording once a thread.
+
+    Attributes:
+        source: what to call it in messages.
+        sha256: hex hash of the encoded bytes (of dtype, shape and content for arrays).
+        facts: ``format``, ``subtype``, ``rate_hz``, ``channels``, ``duration_s`` (NaN where the
+            container does not say).
+    """
+
+    source: str
+    sha256: str
+    facts: Mapping[str, Any]
+    limits: AudioLimits = field(repr=False)
+    _media: Any = field(repr=False)  # an open soundfile.SoundFile, or a (N, C) array
+    _trusted_frames: int = field(repr=False)  # 0 where the container does not say
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Decode; raises `MediaError` (TRUNCATED, INVALID_SAMPLES, OVER_LIMITS) where it breaks."""
+        pending: list[NDArray[np.float32]] = []
+        held = clipped = seen = start = 0
+        for piece, piece_clipped, piece_seen in self._mono():
+            clipped, seen, held = clipped + piece_clipped, seen + piece_seen, held + len(piece)
+            pending.append(piece)
+            while held > MAX_BLOCK_S * RATE_HZ:
+                joined = np.concatenate(pending)
+                cut = _quietest(joined, low=int(MIN_BLOCK_S * RATE_HZ), high=int((MAX_BLOCK_S - MIN_BLOCK_S) * RATE_HZ))
+                yield self._block(joined[:cut].copy(), start=start, clipped=clipped, seen=seen)
+                pending, held, start, clipped, seen = [joined[cut:]], held - cut, start + cut, 0, 0
+        if held:
+            yield self._block(np.concatenate(pending), start=start, clipped=clipped, seen=seen)
+
+    def close(self) -> None:
+        """Close the file; dropping the object does the same."""
+        if not isinstance(self._media, np.ndarray):
+            self._media.close()
+
+    def _block(self, media: NDArray[np.float32], *, start: int, clipped: int, seen: int) -> Sample:
+        media.setflags(write=False)
+        extra = {"start_s": start / RATE_HZ, "clipped_samples": clipped, "original_samples": seen}
+        return Sample(
+            modality=Modality.VOICE,
+            media=media,
+            source=self.source,
+            sha256=self.sha256,
+            rate_hz=RATE_HZ,
+            facts={**self.facts, **extra},
+        )
+
+    def _mono(self) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+        """Yield (resampled mono, clipped original samples, original samples)."""
+        import soxr
+
+        rate = int(self.facts["rate_hz"])
+        resampler = None if rate == RATE_HZ else soxr.ResampleStream(rate, RATE_HZ, 1, dtype="float32", quality="HQ")
+        frames = 0
+        for raw in self._raw():
+            frames += len(raw)
+            if frames > self.limits.max_duration_s * rate:
+                raise _over_limits(self.source, f"decodes to more than {self.limits.max_duration_s:g} s")
+            peak = float(np.abs(raw).max())
+            _check_samples(self.source, peak, at_s=frames / rate)
+            clipped = _count_clipped(raw) if peak >= FULL_SCALE else 0
+            mono = raw.mean(axis=1, dtype=np.float32) if raw.shape[1] > 1 else raw[:, 0]
+            if resampler is not None:
+                mono = resampler.resample_chunk(mono)
+            yield np.clip(mono, -1.0, 1.0), clipped, raw.size
+        if resampler is not None:
+            yield np.clip(resampler.resample_chunk(np.zeros(0, np.float32), last=True), -1.0, 1.0), 0, 0
+        if frames == 0:
+            raise MediaError(f"{self.source} holds no samples: record again", reason=Reason.EMPTY_FILE)
+        if frames < self._trusted_frames:
+            raise _truncated(self.source, f"{frames / rate:.2f} s of {self._trusted_frames / rate:.2f} s can be decoded")
+
+    def _raw(self) -> Iterator[NDArray[np.float32]]:
+        """Yield (n, C) float32 at the original rate."""
+        if isinstance(self._media, np.ndarray):
+            for at in range(0, len(self._media), READ_FRAMES):
+                yield _to_float(self._media[at : at + READ_FRAMES])
+            return
+        import soundfile
+
+        if self._media.tell():
+            self._media.seek(0)
+        while True:
+            try:
+                raw = self._media.read(READ_FRAMES, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                raise _truncated(self.source, f"decoding stopped with '{error.error_string}'") from error
+            if not len(raw):
+                return
+            yield raw
+
+
+def open_audio(source: Source, *, limits: AudioLimits | None = None, rate_hz: int = RATE_HZ) -> AudioBlocks:
+    """Open a recording; nothing is decoded yet.
+
+    Args:
+        source: path, encoded bytes, binary file object (read to its end), or an array: (N,) or (N, C), int16,
+            int32 or uint8 at full scale, or float32 or float64 in [-1, 1].
+        limits: what the recording may measure; `AudioLimits()` if not given.
+        rate_hz: sample rate of an array; files bring their own.
+
+    Returns:
+        The recording, to be iterated.
+
+    Raises:
+        MediaError: with `reason` MISSING_FILE, NOT_A_FILE, EMPTY_FILE, UNSUPPORTED_FORMAT,
+            TRUNCATED, OVER_LIMITS or INVALID_SAMPLES; the message says the way out.
+    """
+    limits = limits or AudioLimits()
+    if isinstance(source, np.ndarray):
+        return _open_array(source, limits=limits, rate_hz=rate_hz)
+    if isinstance(source, str | os.PathLike):
+        name, handle = os.fspath(source), _open_path(source, limits=limits)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        name, handle = "<bytes>", io.BytesIO(_within(bytes(source), "<bytes>", limits=limits))
+    elif hasattr(source, "read"):
+        name = str(getattr(source, "name", "<file object>"))
+        handle = io.BytesIO(_within(_read_object(source, name, limits=limits), name, limits=limits))
+    else:
+        msg = f"a recording is a path, bytes, a binary file object or a numpy array, not {type(source).__name__}"
+        raise MediaError(msg, reason=Reason.UNSUPPORTED_FORMAT)
+    try:
+        blocks = _open_encoded(handle, name=name, limits=limits)
+    except BaseException:
+        handle.close()
+        raise
+    weakref.finalize(blocks, handle.close)  # closes quietly when a recording is left half read
+    return blocks
+
+
+def _open_encoded(handle: IO[bytes], *, name: str, limits: AudioLimits) -> AudioBlocks:
+    import soundfile
+
+    head = handle.read(4096)
+    size = handle.seek(0, io.SEEK_END)
+    if not size:
+        raise MediaError(f"{name} is empty (0 bytes): copy or record it again", reason=Reason.EMPTY_FILE)
+    foreign = _foreign_format(head)
+    if foreign:
+        raise _unsupported(name, foreign)
+    _, counted = _xing(handle)
+    cut = _cut_short(handle, head, size=size)
+    if cut:
+        raise _truncated(name, cut)
+    handle.seek(0)
+    sha256 = hashlib.file_digest(cast(Any, handle), "sha256").hexdigest()
+    handle.seek(0)
+    try:
+        media = soundfile.SoundFile(handle)
+    except soundfile.LibsndfileError as error:
+        raise _unreadable(name, head, error.error_string) from error
+    except TypeError as error:  # soundfile's way of saying "a raw format needs a rate"
+        raise _unsupported(name, "an unknown format") from error
+    if media.format not in FORMATS:
+        raise _unsupported(name, f"{media.format} audio")
+    frames = media.frames if 0 < media.frames < UNKNOWN_FRAMES else 0
+    _check_shape(name, rate_hz=media.samplerate, channels=media.channels, frames=frames, limits=limits)
+    trusted = 0 if media.format == "MP3" and not counted else frames  # without a Xing header it is a guess
+    facts = {
+        "format": media.format,
+        "subtype": media.subtype,
+        "rate_hz": media.samplerate,
+        "channels": media.channels,
+        "duration_s": frames / media.samplerate if frames else float("nan"),
+    }
+    return AudioBlocks(name, sha256, facts, limits, media, trusted)
+
+
+def _open_array(array: NDArray[Any], *, limits: AudioLimits, rate_hz: int) -> AudioBlocks:
+    name = "<array>"
+    if array.ndim not in (1, 2):
+        msg = f"an array of audio has shape (N,) or (N, C), not {array.shape}"
+        raise MediaError(msg, reason=Reason.INVALID_SAMPLES)
+    if array.dtype.name not in ("int16", "int32", "uint8", "float32", "float64"):
+        msg = f"an array of audio is int16, int32, uint8, float32 or float64, not {array.dtype}: convert it first"
+        raise MediaError(msg, reason=Reason.INVALID_SAMPLES)
+    if not array.size:
+        msg = f"the array of audio is empty (shape {array.shape}): pass at least one sample"
+        raise MediaError(msg, reason=Reason.EMPTY_FILE)
+    if array.nbytes > limits.max_bytes:
+        raise _over_limits(name, f"holds {array.nbytes:,} bytes, more than {limits.max_bytes:,}")
+    frames = array if array.ndim == 2 else array[:, None]  # noqa: PLR2004 (axes: samples, channels)
+    _check_shape(name, rate_hz=rate_hz, channels=frames.shape[1], frames=len(frames), limits=limits)
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+    facts = {
+        "format": "array",
+        "subtype": array.dtype.name,
+        "rate_hz": rate_hz,
+        "channels": frames.shape[1],
+        "duration_s": len(frames) / rate_hz,
+    }
+    return AudioBlocks(name, digest.hexdigest(), facts, limits, frames, len(frames))
+
+
+def _open_path(source: str | os.PathLike[str], *, limits: AudioLimits) -> IO[bytes]:
+    try:
+        status = os.stat(source)
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device would block for ever
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise MediaError(f"{source} is {kind}: name one recording", reason=Reason.NOT_A_FILE)
+        if status.st_size > limits.max_bytes:
+            raise _over_limits(str(source), f"has {status.st_size:,} bytes, more than {limits.max_bytes:,}")
+        return open(source, "rb")  # noqa: SIM115, PTH123 (lives as long as the recording)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MediaError(f"{source} does not exist: check the path", reason=Reason.MISSING_FILE) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        msg = f"{source!r} cannot be opened ({error}): check the name and its permissions"
+        raise MediaError(msg, reason=Reason.NOT_A_FILE) from error
+
+
+def _read_object(source: IO[bytes], name: str, *, limits: AudioLimits) -> bytes:
+    data: object = source.read(limits.max_bytes + 1)
+    if not isinstance(data, bytes):
+        msg = f"{name} is not a binary file object (read() gave {type(data).__name__}): open it with mode 'rb'"
+        raise MediaError(msg, reason=Reason.UNSUPPORTED_FORMAT)
+    return data
+
+
+def _within(data: bytes, name: str, *, limits: AudioLimits) -> bytes:
+    if len(data) > limits.max_bytes:
+        raise _over_limits(name, f"has more than {limits.max_bytes:,} bytes")
+    return data
+
+
+def _check_shape(name: str, *, rate_hz: int, channels: int, frames: int, limits: AudioLimits) -> None:
+    if not 1 <= channels <= limits.max_channels:
+        hint = "; an array is (samples, channels): transpose it" if name == "<array>" else ""
+        raise _over_limits(name, f"has {channels} channels, not 1 to {limits.max_channels}{hint}")
+    if not limits.min_rate_hz <= rate_hz <= limits.max_rate_hz:
+        raise _over_limits(name, f"has {rate_hz} Hz, not {limits.min_rate_hz} to {limits.max_rate_hz}")
+    if frames > limits.max_duration_s * rate_hz:
+        raise _over_limits(name, f"lasts {frames / rate_hz:.1f} s, more than {limits.max_duration_s:g}")
+
+
+def _check_samples(name: str, peak: float, *, at_s: float) -> None:
+    if not np.isfinite(peak):
+        msg = f"{name} holds NaN or infinite samples in the second before {at_s:.1f} s: export it again"
+        raise MediaError(msg, reason=Reason.INVALID_SAMPLES)
+    if peak > MAX_OVERSHOOT:
+        msg = f"{name} holds float samples up to {peak:.4g} where full scale is 1.0: divide them by their full scale"
+        raise MediaError(msg, reason=Reason.INVALID_SAMPLES)
+
+
+def _to_float(raw: NDArray[Any]) -> NDArray[np.float32]:
+    if raw.dtype == np.uint8:
+        return (raw.astype(np.float32) - 128.0) / 128.0
+    if raw.dtype.kind == "i":
+        return raw.astype(np.float32) / np.float32(2 ** (8 * raw.dtype.itemsize - 1))
+    with np.errstate(over="ignore"):  # a float64 beyond float32 turns infinite and is refused as such
+        return raw.astype(np.float32)
+
+
+def _count_clipped(raw: NDArray[np.float32]) -> int:
+    """Samples at full scale whose neighbour is there too: a lone peak is a loud voice."""
+    full = np.abs(raw) >= FULL_SCALE
+    beside = np.zeros_like(full)
+    beside[1:] |= full[:-1]
+    beside[:-1] |= full[1:]
+    return int(np.count_nonzero(full & beside))
+
+
+def _quietest(wave: NDArray[np.float32], *, low: int, high: int) -> int:
+    """Where in [low, high) 160 ms of `wave` carry the least energy: the middle of that stretch."""
+    hop, width = 256, 10
+    part = wave[low : low + (high - low) // hop * hop].reshape(-1, hop)
+    energy = np.convolve(np.einsum("th,th->t", part, part), np.ones(width), mode="valid")
+    return low + (int(energy.argmin()) + width // 2) * hop
+
+
+def _foreign_format(head: bytes) -> str:
+    """Name of a format that libsndfile does not read, by its first bytes; empty if none is known."""
+    if head[4:8] == b"ftyp":
+        return "an MP4 container (M4A, AAC, 3GP)"
+    if head[:4] == b"RIFF" and head[8:12] != b"WAVE":
+        return "a RIFF container without WAVE audio"
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # noqa: PLR2004 (ADTS: sync, layer 0)
+        return "raw AAC (ADTS)"
+    names = {
+        b"\x1a\x45\xdf\xa3": "WebM or Matroska",
+        b"#!AMR": "AMR",
+        b"\x30\x26\xb2\x75": "WMA (ASF)",
+        b"caff": "CAF",
+        b".snd": "AU",
+        b"NIST_1A": "NIST SPHERE",
+        b"MAC ": "Monkey's Audio",
+        b"wvpk": "WavPack",
+        b"\x89PNG": "a PNG image",
+        b"\xff\xd8\xff": "a JPEG image",
+        b"%PDF": "a PDF",
+        b"PK\x03\x04": "a zip archive",
+        b"FLV": "Flash video",
+    }
+    return next((name for magic, name in names.items() if head.startswith(magic)), "")
+
+
+def _cut_short(handle: IO[bytes], head: bytes, *, size: int) -> str:
+    """How the container's own lengths show that the file was cut; empty if they do not."""
+    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
+        return _cut_chunk(handle, size=size, order=">" if head[:4] == b"FORM" else "<")
+    if head[:4] == b"OggS":
+        return _cut_page(handle, size=size)
+    at, counted = _xing(handle)
+    if counted and at + counted > size + 1441:  # the longest layer III frame: encoders differ in the last one
+        return f"its Xing header counts {counted:,} bytes, the file has {size - at:,}"
+    return ""
+
+
+def _cut_chunk(handle: IO[bytes], *, size: int, order: str) -> str:
+    """Walk the chunks of a RIFF, RF64 or AIFF file up to the audio; hold its length against the file's."""
+    at, long_length = 12, 0
+    while at + 8 <= size:
+        handle.seek(at)
+        name, length = struct.unpack(order + "4sI", handle.read(8))
+        if name == b"ds64":
+            long_length = int.from_bytes(handle.read(16)[8:], "little")
+        if name in (b"data", b"SSND"):
+            length = long_length or length
+            missing = at + 8 + length - size
+            streamed = length in (0, 0xFFFFFFFF, 0xFFFFFFFE)  # written to a pipe: length never known
+            return f"its header counts {missing:,} bytes more than the file has" if missing > 0 and not streamed else ""
+        at += 8 + length + (length & 1)
+    return "it ends before the audio starts"
+
+
+def _cut_page(handle: IO[bytes], *, size: int) -> str:
+    """Whether the last Ogg page (RFC 3533) is whole and marked as the end of its stream."""
+    handle.seek(max(0, size - (1 << 17)))  # a page has at most 65,307 bytes
+    tail = handle.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    segments = page[27 : 27 + page[26]] if len(page) > 26 else b""  # noqa: PLR2004 (offset of their count)
+    if len(page) < 27 + len(segments) + sum(segments) or len(segments) < page[26]:
+        return "its last Ogg page is not whole"
+    return "" if page[5] & 4 else "its last Ogg page is not marked as the end of the stream"
+
+
+def _xing(handle: IO[bytes]) -> tuple[int, int | None]:
+    """Where an MP3's first frame starts, and its size in bytes by the Xing or Info header.
+
+    The size is None without such a header and 0 if the header does not say.
+    """
+    handle.seek(0)
+    tag = handle.read(10)
+    at = 0
+    if tag[:3] == b"ID3" and len(tag) == 10:  # noqa: PLR2004 (an ID3v2 header; its size has 7 bits a byte)
+        at = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
+    handle.seek(at)
+    frame = handle.read(64)
+    found = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if not 0 <= found <= len(frame) - 16:
+        return at, None
+    flags, first, second = struct.unpack_from(">III", frame, found + 4)
+    return at, (second if flags & 1 else first) if flags & 2 else 0
+
+
+def _unreadable(name: str, head: bytes, error: str) -> MediaError:
+    known = head[:4] in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM") or head[:3] == b"ID3"
+    if known:
+        return MediaError(f"{name} has a damaged header ({error}): copy or export it again", reason=Reason.TRUNCATED)
+    return _unsupported(name, "text" if _is_text(head) else "an unknown format")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # may end inside a character
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
+def _unsupported(name: str, what: str) -> MediaError:
+    msg = (
+        f"{name} is {what}; verify reads {FORMATS_IN_WORDS}: convert it, for example with "
+        "`ffmpeg -i INPUT -ac 1 OUTPUT.flac`"
+    )
+    return MediaError(msg, reason=Reason.UNSUPPORTED_FORMAT)
+
+
+def _truncated(name: str, what: str) -> MediaError:
+    return MediaError(f"{name} is cut short or damaged ({what}): copy or record it again", reason=Reason.TRUNCATED)
+
+
+def _over_limits(name: str, what: str) -> MediaError:
+    return MediaError(f"{name} {what}: raise the limit or bring a smaller recording", reason=Reason.OVER_LIMITS)
