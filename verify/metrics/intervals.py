@@ -1,0 +1,102 @@
+"""Bounds on a rate from counts: how sure one may be after so many trials.
+
+All of them hold for independent trials. Trials that share subjects are not independent: give
+`wilson` the effective number of trials from `verify.metrics.dyadic` instead of their count.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from verify.errors import ScoreError
+from verify.metrics.scores import checked_confidence, checked_rate
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Sides = Literal[1, 2]
+
+
+def clopper_pearson(
+    errors: int, *, trials: int, confidence: float = 0.95, sides: Sides = 1
+) -> tuple[float, float]:
+    """Exact binomial bounds (Clopper and Pearson, 1934).
+
+    Args:
+        errors: errors seen, 0 <= errors <= trials.
+        trials: independent trials, at least 1.
+        confidence: of each one-sided bound (`sides` 1), or of the interval (`sides` 2).
+        sides: 1 for claims ("at most"), 2 for plots.
+
+    Returns:
+        (lower, upper), both in [0, 1].
+
+    Raises:
+        ScoreError: counts that cannot be, or a confidence outside (0, 1).
+    """
+    from scipy.special import betaincinv
+
+    if trials < 1 or not 0 <= errors <= trials:
+        msg = f"errors must lie in [0, trials] with trials >= 1, not errors={errors}, trials={trials}"
+        raise ScoreError(msg)
+    tail = (1.0 - checked_confidence(confidence)) / sides
+    lower = float(betaincinv(errors, trials - errors + 1, tail)) if errors else 0.0
+    upper = float(betaincinv(errors + 1, trials - errors, 1.0 - tail)) if errors < trials else 1.0
+    return lower, upper
+
+
+def zero_error_bound(trials: float, *, confidence: float = 0.95) -> float:
+    """One-sided upper bound after no error in `trials` independent trials: about 3 / trials.
+
+    Raises:
+        ScoreError: `trials` not positive, or a confidence outside (0, 1).
+    """
+    if not trials > 0:
+        msg = f"trials must be positive, not {trials}"
+        raise ScoreError(msg)
+    return float(-np.expm1(np.log1p(-checked_confidence(confidence)) / trials))
+
+
+def wilson(rate: float, *, n_eff: float, confidence: float = 0.95, sides: Sides = 1) -> tuple[float, float]:
+    """Wilson score bounds (1927) on a rate seen in `n_eff` effective trials.
+
+    Args:
+        rate: the rate seen, in [0, 1].
+        n_eff: effective number of independent trials; need not be whole.
+        confidence: of each one-sided bound (`sides` 1), or of the interval (`sides` 2).
+        sides: 1 or 2.
+
+    Returns:
+        (lower, upper), both in [0, 1].
+
+    Raises:
+        ScoreError: a rate outside [0, 1], `n_eff` not positive, a confidence outside (0, 1).
+    """
+    if not n_eff > 0:
+        msg = f"n_eff must be positive, not {n_eff}"
+        raise ScoreError(msg)
+    checked_rate(rate, name="rate")
+    lower, upper = wilson_bounds(
+        np.float64(rate), np.float64(n_eff), z=normal_quantile(confidence, sides=sides)
+    )
+    return float(lower), float(upper)
+
+
+def wilson_bounds(
+    rate: ArrayLike, n_eff: ArrayLike, *, z: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wilson bounds for arrays of rates and effective trials; see `wilson`."""
+    f, n = np.asarray(rate, dtype=np.float64), np.asarray(n_eff, dtype=np.float64)
+    middle = f + z * z / (2 * n)
+    reach = z * np.sqrt(f * (1 - f) / n + (z / (2 * n)) ** 2)
+    scale = 1 + z * z / n
+    return np.clip((middle - reach) / scale, 0.0, 1.0), np.clip((middle + reach) / scale, 0.0, 1.0)
+
+
+def normal_quantile(confidence: float, *, sides: Sides = 1) -> float:
+    """The z for a one-sided bound or a two-sided interval: 1.645 or 1.960 at 0.95."""
+    from scipy.special import ndtri
+
+    return float(ndtri(1.0 - (1.0 - checked_confidence(confidence)) / sides))
