@@ -83,11 +83,15 @@ def fold_dequantised(model: onnx.ModelProto) -> int:
         value: NDArray[Any] | None = None
         if node.op_type == "DequantizeLinear" and all(name in constants for name in inputs):
             arrays = [numpy_helper.to_array(constants[name]) for name in inputs]
-            value = dequantise(*arrays, axis=attributes.get("axis", 1), block_size=attributes.get("block_size", 0))
+            value = dequantise(
+                *arrays, axis=attributes.get("axis", 1), block_size=attributes.get("block_size", 0)
+            )
             folded += 1
         elif node.op_type == "Reshape" and all(name in constants for name in inputs):
             array, shape = (numpy_helper.to_array(constants[name]) for name in inputs)
-            value = array.reshape([array.shape[i] if size == 0 else size for i, size in enumerate(shape.tolist())])
+            value = array.reshape(
+                [array.shape[i] if size == 0 else size for i, size in enumerate(shape.tolist())]
+            )
         if value is None:
             kept.append(node)
         else:

@@ -49,7 +49,10 @@ def yunet_to_onnx(weights: Path) -> dict[str, onnx.ModelProto]:
     channels = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
     _redeclare(
         graph.output,
-        [(name, ["batch", f"cells_{name.split('_')[1]}", channels[name.split("_")[0]]]) for name in YUNET_OUTPUTS],
+        [
+            (name, ["batch", f"cells_{name.split('_')[1]}", channels[name.split("_")[0]]])
+            for name in YUNET_OUTPUTS
+        ],
     )
     del graph.value_info[:]
     return {"model.onnx": model}
