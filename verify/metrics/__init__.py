@@ -7,7 +7,7 @@ mixed up; higher scores mean more alike, and a comparison is accepted if and onl
 
 from __future__ import annotations
 
-from verify.metrics.dyadic import DyadDesign, fmr_upper_bounds, mated_rate, non_mated_rate
+from verify.metrics.dyadic import DyadDesign, mated_rate, non_mated_rate
 from verify.metrics.eer import EqualErrorRate, eer_min_difference, eer_rocch
 from verify.metrics.far import far, frr, gfar, gfrr
 from verify.metrics.intervals import clopper_pearson, wilson, zero_error_bound
@@ -31,7 +31,6 @@ __all__ = [
     "error_curve",
     "far",
     "fmr",
-    "fmr_upper_bounds",
     "fnmr",
     "fpir_if_independent",
     "frr",

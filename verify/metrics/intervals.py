@@ -59,7 +59,9 @@ def zero_error_bound(trials: float, *, confidence: float = 0.95) -> float:
     return float(-np.expm1(np.log1p(-checked_confidence(confidence)) / trials))
 
 
-def wilson(rate: float, *, n_eff: float, confidence: float = 0.95, sides: Sides = 1) -> tuple[float, float]:
+def wilson(
+    rate: float, *, n_eff: float, confidence: float = 0.95, sides: Sides = 1, freedom: float = np.inf
+) -> tuple[float, float]:
     """Wilson score bounds (1927) on a rate seen in `n_eff` effective trials.
 
     Args:
@@ -67,6 +69,7 @@ def wilson(rate: float, *, n_eff: float, confidence: float = 0.95, sides: Sides 
         n_eff: effective number of independent trials; need not be whole.
         confidence: of each one-sided bound (`sides` 1), or of the interval (`sides` 2).
         sides: 1 or 2.
+        freedom: degrees of freedom that `n_eff` was estimated with; infinite if it is a count.
 
     Returns:
         (lower, upper), both in [0, 1].
@@ -78,9 +81,7 @@ def wilson(rate: float, *, n_eff: float, confidence: float = 0.95, sides: Sides 
         msg = f"n_eff must be positive, not {n_eff}"
         raise ScoreError(msg)
     checked_rate(rate, name="rate")
-    lower, upper = wilson_bounds(
-        np.float64(rate), np.float64(n_eff), z=normal_quantile(confidence, sides=sides)
-    )
+    lower, upper = wilson_bounds(rate, n_eff, z=quantile(confidence, sides=sides, freedom=freedom))
     return float(lower), float(upper)
 
 
@@ -95,8 +96,9 @@ def wilson_bounds(
     return np.clip((middle - reach) / scale, 0.0, 1.0), np.clip((middle + reach) / scale, 0.0, 1.0)
 
 
-def normal_quantile(confidence: float, *, sides: Sides = 1) -> float:
-    """The z for a one-sided bound or a two-sided interval: 1.645 or 1.960 at 0.95."""
-    from scipy.special import ndtri
+def quantile(confidence: float, *, sides: Sides = 1, freedom: float = np.inf) -> float:
+    """The z of a bound: the normal quantile (1.645 at 0.95), or Student's when a variance was estimated."""
+    from scipy.special import ndtri, stdtrit
 
-    return float(ndtri(1.0 - (1.0 - checked_confidence(confidence)) / sides))
+    p = 1.0 - (1.0 - checked_confidence(confidence)) / sides
+    return float(ndtri(p) if np.isinf(freedom) else stdtrit(freedom, p))

@@ -1,0 +1,1 @@
+"""Manifests, identity-disjoint splits and duplicate files: whose sample is which."""

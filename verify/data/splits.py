@@ -1,0 +1,148 @@
+"""Subjects in identity-disjoint parts, by hash: whoever is added later moves nobody.
+
+A subject's part depends on the seed and its own id alone, never on who else is there, so a test
+subject of today can not become a training subject of tomorrow. Near-equal spellings of an id
+(case, spaces) share a part, so that one person under two spellings cannot sit on both sides.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verify.data.manifest import folded_subject
+from verify.errors import ManifestError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+CALIBRATION, TEST = "calibration", "test"
+HALVES: Mapping[str, float] = {CALIBRATION: 0.5, TEST: 0.5}
+
+_VERSION = "1"
+_FIELDS = ("verify-split", "name", "seed", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which part each subject belongs to.
+
+    Attributes:
+        name: of the data set.
+        seed: what the assignment was made with.
+        parts: subject id -> part, in order of subject id.
+    """
+
+    name: str
+    seed: int
+    parts: Mapping[str, str] = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over every subject id and its part, in order: what operating points refer to."""
+        digest = hashlib.sha256()
+        for subject_id in sorted(self.parts):
+            digest.update(f"{subject_id}\t{self.parts[subject_id]}\n".encode())
+        return digest.hexdigest()
+
+    def subjects(self, part: str) -> tuple[str, ...]:
+        """The subjects of one part, in order."""
+        return tuple(sorted(subject for subject, theirs in self.parts.items() if theirs == part))
+
+
+def part_of(subject_id: str, *, seed: int, fractions: Mapping[str, float] = HALVES) -> str:
+    """The part of one subject: a fixed function of seed and id.
+
+    Args:
+        subject_id: the subject.
+        seed: another seed gives another split.
+        fractions: part -> expected share of subjects, in order; they sum to 1.
+
+    Raises:
+        UsageError: the fractions are no shares of one whole.
+    """
+    if not fractions or min(fractions.values()) < 0 or abs(sum(fractions.values()) - 1.0) > 1e-9:  # noqa: PLR2004
+        msg = f"fractions must be shares that sum to 1, not {dict(fractions)}"
+        raise UsageError(msg)
+    digest = hashlib.sha256(f"{seed}\0{folded_subject(subject_id)}".encode()).digest()
+    place = int.from_bytes(digest[:8]) / 2**64
+    edge = 0.0
+    for part, share in fractions.items():
+        edge += share
+        if place < edge:
+            return part
+    return part  # rounding may leave the last edge a hair below 1
+
+
+def split_subjects(
+    subject_ids: Iterable[str], *, name: str, seed: int = 0, fractions: Mapping[str, float] = HALVES
+) -> Split:
+    """Assign every subject to a part; see `part_of`."""
+    parts = {
+        subject: part_of(subject, seed=seed, fractions=fractions) for subject in sorted(set(subject_ids))
+    }
+    return Split(name=name, seed=seed, parts=parts)
+
+
+def write_split(path: str | os.PathLike[str], split: Split) -> None:
+    """Write a split as a CSV under a header of ``# key: value`` lines, atomically.
+
+    Raises:
+        ManifestError: a subject id holds a line break.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    if any("\n" in subject or "\r" in subject for subject in split.parts):
+        msg = f"{target}: a subject id holds a line break"
+        raise ManifestError(msg)
+    header = dict(zip(_FIELDS, (_VERSION, split.name, str(split.seed), split.sha256), strict=True))
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(f"# {key}: {value}\n" for key, value in header.items())
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("subject", "part"))
+        rows.writerows(sorted(split.parts.items()))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(target)
+
+
+def read_split(path: str | os.PathLike[str]) -> Split:
+    """Read a split and check it against its own hash.
+
+    Raises:
+        ManifestError: not a split file, of a later version, a subject twice, or edited by hand.
+    """
+    source = Path(path)
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{source}: cannot be read as a split ({error})"
+        raise ManifestError(msg) from error
+    top, body = lines[: len(_FIELDS)], lines[len(_FIELDS) :]
+    header = dict(line[2:].split(": ", 1) for line in top if line.startswith("# ") and ": " in line)
+    if tuple(header) != _FIELDS or not header["seed"].lstrip("-").isdecimal():
+        lines_needed = ", ".join(f"# {key}:" for key in _FIELDS)
+        msg = f"{source}: not a split file: it must begin with the lines {lines_needed}"
+        raise ManifestError(msg)
+    if header["verify-split"] != _VERSION:
+        msg = f"{source}: split version {header['verify-split']} is not known to this version of verify"
+        raise ManifestError(msg)
+    parts: dict[str, str] = {}
+    for number, row in enumerate(csv.reader(body[1:]), start=len(_FIELDS) + 2):
+        if len(row) != 2:  # noqa: PLR2004  subject and part
+            msg = f"{source}, line {number}: not subject,part: {','.join(row)}"
+            raise ManifestError(msg)
+        subject, part = row
+        if subject in parts:
+            msg = f"{source}, line {number}: {subject} stands there twice"
+            raise ManifestError(msg)
+        parts[subject] = part
+    split = Split(name=header["name"], seed=int(header["seed"]), parts=parts)
+    if split.sha256 != header["sha256"]:
+        msg = f"{source}: the subjects do not fit the recorded sha256; the file was changed after it was made"
+        raise ManifestError(msg)
+    return split
