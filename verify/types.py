@@ -328,7 +328,7 @@ class Identification(_NoTruthValue):
 
     Attributes:
         outcome: match (exactly one subject at or above the threshold), unknown (none),
-            ambiguous (several, closer than the margin) or no decision.
+            ambiguous (several) or no decision.
         candidates: the best subjects, highest score first, whether above the threshold or not.
         gallery_size: number of subjects searched.
     """

@@ -1,0 +1,118 @@
+"""What `verify doctor` looks at: libraries, models, operating points, gallery, disk."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verify.errors import ModelNotInstalledError, VerifyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LIBRARIES = ("numpy", "scipy", "onnxruntime", "onnx", "opencv-python-headless", "soundfile", "soxr", "click", "rich")
+_EXTRAS = {"train": ("torch", "torchaudio", "pytorch-metric-learning", "scikit-learn"), "dlib": ("dlib-bin",)}
+_LEAST_FREE_BYTES = 500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class HealthFinding:
+    """One check: its name, ``ok``, ``warning`` or ``failed``, and what to do."""
+
+    check: str
+    state: str
+    message: str
+
+
+def examine(gallery: Path | None = None) -> list[HealthFinding]:
+    """Run every check; none of them raises."""
+    return [*_libraries(), *_models(), _gallery(gallery), *_disks(gallery)]
+
+
+def _libraries() -> Iterator[HealthFinding]:
+    yield HealthFinding("python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    for name in _LIBRARIES:
+        version = _version(name)
+        if version is None:
+            yield HealthFinding(name, "failed", "not installed: run `pip install verify` again")
+        else:
+            yield HealthFinding(name, "ok", version)
+    for extra, names in _EXTRAS.items():
+        missing = [name for name in names if _version(name) is None]
+        text = "installed" if not missing else f"optional, not installed: `pip install verify[{extra}]` brings it"
+        yield HealthFinding(f"extra [{extra}]", "ok", text)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _models() -> Iterator[HealthFinding]:
+    from verify.models import open_bundle
+
+    for alias in ("face", "voice"):
+        try:
+            bundle = open_bundle(alias)
+            bundle.locator()
+        except ModelNotInstalledError:
+            message = f"not on this machine: `verify models pull {alias}` brings it"
+            yield HealthFinding(f"model {alias}", "warning", message)
+        except VerifyError as error:
+            yield HealthFinding(f"model {alias}", "failed", str(error))
+        else:
+            yield HealthFinding(f"model {alias}", "ok", f"{bundle.name} {bundle.model_id[:12]}, licence {bundle.card.licence}")
+            yield _points(alias)
+
+
+def _points(alias: str) -> HealthFinding:
+    from verify.models import open_bundle
+
+    try:
+        points = open_bundle(alias).operating_points()
+    except VerifyError as error:
+        return HealthFinding(f"thresholds {alias}", "failed", str(error))
+    if not points:
+        message = "no operating point: every decision will be refused until `verify calibrate` made one"
+        return HealthFinding(f"thresholds {alias}", "warning", message)
+    rungs = ", ".join(f"FMR {p.target_fmr:g} at {p.threshold:.3f}" for p in sorted(points, key=lambda p: -p.target_fmr))
+    return HealthFinding(f"thresholds {alias}", "ok", rungs)
+
+
+def _gallery(path: Path | None) -> HealthFinding:
+    from verify.gallery import SqliteGallery, default_path
+
+    where = Path(path) if path is not None else default_path()
+    if not where.exists():
+        return HealthFinding("gallery", "ok", f"{where}: none yet; the first `verify enroll` makes it")
+    try:
+        with SqliteGallery(where) as gallery:
+            count = len(gallery.subjects())
+    except VerifyError as error:
+        return HealthFinding("gallery", "failed", str(error))
+    return HealthFinding("gallery", "ok", f"{where}: {count} subjects; `verify gallery check` looks deeper")
+
+
+def _disks(gallery: Path | None) -> Iterator[HealthFinding]:
+    from verify.gallery import default_path
+    from verify.models import default_models_dir
+
+    for name, place in (("models folder", default_models_dir()), ("gallery folder", (gallery or default_path()).parent)):
+        there = next(path for path in (place, *place.resolve().parents) if path.exists())
+        free = shutil.disk_usage(there).free
+        if not os.access(there, os.W_OK):
+            yield HealthFinding(name, "warning", f"{place}: read-only, so nothing can be stored there")
+        elif free < _LEAST_FREE_BYTES:
+            yield HealthFinding(name, "warning", f"{place}: only {free / 1e6:.0f} MB free")
+        else:
+            yield HealthFinding(name, "ok", f"{place}: {free / 1e9:.1f} GB free")
+    if sys.maxsize < 2**32:
+        yield HealthFinding("address space", "warning", "32-bit Python: large galleries will not fit")

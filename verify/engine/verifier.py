@@ -1,0 +1,432 @@
+"""`Verifier`: enrol, match, identify, compare. Fails closed and says why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from verify.capture import Capturer, CapturePolicy, Profile
+from verify.engine.scores import consistent, reference_score
+from verify.engine.thresholds import DEFAULT_TARGET_FMR, DEFAULT_TARGET_FPIR, Judge
+from verify.errors import DuplicateSubjectError, ModelMismatchError, UsageError
+from verify.gallery.subject import check_subject_id
+from verify.types import (
+    Capture,
+    Decision,
+    Enrolment,
+    Finding,
+    Identification,
+    IdentifyOutcome,
+    Outcome,
+    Reason,
+    Template,
+    TemplateRecord,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from verify.engine.thresholds import Ruling
+    from verify.protocols import Gallery
+    from verify.types import OperatingPoint, Source
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Verifier:
+    """Enrol-and-match engine for one model and one gallery. Safe across threads.
+
+    Args:
+        capturer: turns samples into templates; its model_id rules everything else.
+        gallery: where references live; None allows `compare` only.
+        operating_points: the ladder of thresholds; None takes the bundle's own.
+        target_fmr: FMR that 1:1 decisions must hold.
+        target_fpir: FPIR that 1:N decisions must hold.
+        uncalibrated: raw cosine threshold given by hand; every result then says so.
+        clock: gives the time of an enrolment, in UTC.
+
+    Raises:
+        ModelMismatchError: an operating point belongs to another model.
+    """
+
+    def __init__(
+        self,
+        capturer: Capturer,
+        *,
+        gallery: Gallery | None = None,
+        operating_points: Sequence[OperatingPoint] | None = None,
+        target_fmr: float = DEFAULT_TARGET_FMR,
+        target_fpir: float = DEFAULT_TARGET_FPIR,
+        uncalibrated: float | None = None,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        points = capturer.bundle.operating_points() if operating_points is None else operating_points
+        self.capturer = capturer
+        self.judge = Judge(
+            capturer.model_id, points, target_fmr=target_fmr, target_fpir=target_fpir, uncalibrated=uncalibrated
+        )
+        self._gallery = gallery
+        self._clock = clock
+        self._enrolling = CapturePolicy(profile=Profile.ENROLMENT, faces="refuse")
+
+    @classmethod
+    def open(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        gallery: Path | str | None = None,
+        operating_points: Path | str | None = None,
+        models_dir: Path | None = None,
+        target_fmr: float = DEFAULT_TARGET_FMR,
+        target_fpir: float = DEFAULT_TARGET_FPIR,
+        uncalibrated: float | None = None,
+    ) -> Verifier:
+        """Open a model by name, alias or path, and a gallery and operating points by file.
+
+        Raises:
+            ModelError: the model is unknown, not on this machine or damaged.
+            GalleryError: the gallery is corrupt or of a future version.
+        """
+        from verify.gallery import SqliteGallery
+        from verify.models.operating_points import read_operating_points
+
+        return cls(
+            Capturer.open(model, models_dir=models_dir),
+            gallery=None if gallery is None else SqliteGallery(gallery),
+            operating_points=None if operating_points is None else read_operating_points(operating_points),
+            target_fmr=target_fmr,
+            target_fpir=target_fpir,
+            uncalibrated=uncalibrated,
+        )
+
+    def close(self) -> None:
+        """Close the gallery."""
+        if self._gallery is not None:
+            self._gallery.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def gallery(self) -> Gallery:
+        """The gallery.
+
+        Raises:
+            UsageError: this verifier was opened without one.
+        """
+        if self._gallery is None:
+            msg = "this needs a gallery: open the Verifier with gallery=..."
+            raise UsageError(msg)
+        return self._gallery
+
+    def enroll(
+        self,
+        subject_id: str,
+        sources: Sequence[Source],
+        *,
+        idempotency_key: str | None = None,
+        allow_inconsistent: bool = False,
+        refuse_lookalikes: bool = False,
+        workers: int | None = None,
+    ) -> Enrolment:
+        """Add one subject's samples to the gallery, in one transaction.
+
+        Samples that fail capture, disagree with the subject's other templates or are stored
+        already are left out and reported; the rest is written.
+
+        Args:
+            subject_id: any text of 1 to 256 UTF-8 bytes without control characters.
+            sources: samples of this subject, see `Capturer.capture`.
+            idempotency_key: makes a retry of this call one enrolment.
+            allow_inconsistent: write templates that disagree with the subject's others, too.
+            refuse_lookalikes: leave out templates that reach another subject's threshold; else
+                they are written and reported.
+            workers: threads to capture on; None takes one a CPU.
+
+        Raises:
+            DuplicateSubjectError: the key was used for other content.
+            ModelMismatchError: the gallery's templates of this modality are of another model.
+            StorageError: nothing was written.
+        """
+        subject_id = check_subject_id(subject_id)
+        capturer, gallery = self.capturer, self.gallery
+        self._check_model()
+        if idempotency_key is not None and (written := gallery.replay(idempotency_key)):
+            if {record.subject_id for record in written} != {subject_id}:
+                msg = f"idempotency key {idempotency_key!r} was used to enrol {written[0].subject_id!r}: take a new key"
+                raise DuplicateSubjectError(msg)
+            return Enrolment(subject_id, capturer.modality, capturer.model_id, added=written, replayed=True)
+        captures = list(capturer.capture_many(sources, workers=workers, policy=self._enrolling))
+        failures = tuple(capture for capture in captures if not capture.ok)
+        fresh, findings = self._not_stored(subject_id, [capture for capture in captures if capture.ok])
+        fresh, doubts = self._agreeing(subject_id, fresh, allow_inconsistent=allow_inconsistent)
+        fresh, alike = self._unlike_others(subject_id, fresh, refuse=refuse_lookalikes)
+        added: tuple[TemplateRecord, ...] = ()
+        if fresh:
+            records = tuple(self._record(subject_id, capture, idempotency_key) for capture in fresh)
+            templates = [capture.template for capture in fresh if capture.template is not None]
+            added = gallery.add(subject_id, templates, records=records, idempotency_key=idempotency_key)
+        return Enrolment(
+            subject_id=subject_id,
+            modality=capturer.modality,
+            model_id=capturer.model_id,
+            added=added,
+            failures=failures,
+            findings=(*findings, *doubts, *alike),
+        )
+
+    def match(self, subject_id: str, source: Source) -> Decision:
+        """Decide whether the probe is the claimed subject (1:1).
+
+        Raises:
+            MediaError: the probe cannot be read.
+        """
+        subject_id = check_subject_id(subject_id)
+        ruling = self.judge.one_to_one()
+        if ruling.threshold is None:
+            return self._undecided(Reason.NO_OPERATING_POINT, ruling.message, subject_id=subject_id)
+        reference = self.gallery.templates(subject_id, model_id=self.capturer.model_id)
+        if not len(reference):
+            return self._no_reference(subject_id)
+        probe = self.capturer.capture(source)
+        if probe.template is None:
+            return self._not_captured(probe, subject_id=subject_id)
+        return self._decided(
+            reference_score(probe.template.vector, reference), ruling, subject_id=subject_id, probe=probe
+        )
+
+    def identify(self, source: Source, *, top_k: int = 5) -> Identification:
+        """Find who the probe is among all enrolled subjects, or that it is none of them (1:N).
+
+        Exactly one subject at or above the threshold is a match, none is unknown, several are
+        ambiguous: then somebody has to look.
+
+        Raises:
+            MediaError: the probe cannot be read.
+        """
+        if top_k < 1:
+            msg = f"top_k must be at least 1, not {top_k}"
+            raise UsageError(msg)
+        model_id, modality = self.capturer.model_id, self.capturer.modality
+        size = self.gallery.count(model_id=model_id)
+
+        def undecided(reason: Reason, message: str, probe: Capture | None = None) -> Identification:
+            return Identification(IdentifyOutcome.NO_DECISION, reason, message, modality, model_id, size, probe=probe)
+
+        if size == 0:
+            if self.gallery.model_ids(modality=modality):
+                return undecided(Reason.MODEL_MISMATCH, self._mismatch_message())
+            return undecided(Reason.EMPTY_GALLERY, f"nobody is enrolled by {modality.value}: `verify enroll` first")
+        ruling = self.judge.one_to_many(size)
+        if ruling.threshold is None:
+            outgrown = self.judge.one_to_many(1).threshold is not None
+            reason = Reason.GALLERY_OUTGREW_OPERATING_POINT if outgrown else Reason.NO_OPERATING_POINT
+            return undecided(reason, ruling.message)
+        probe = self.capturer.capture(source)
+        if probe.template is None or probe.failure is not None:
+            return undecided(probe.failure or Reason.INVALID_SAMPLES, probe.message, probe)
+        found = self.gallery.search(probe.template.vector, model_id=model_id, top_k=max(2, top_k))
+        above = [candidate for candidate in found if candidate.score >= ruling.threshold]
+        if not above:
+            outcome, reason = IdentifyOutcome.UNKNOWN, Reason.SCORE_BELOW_THRESHOLD
+        elif len(above) == 1:
+            outcome, reason = IdentifyOutcome.MATCH, Reason.SCORE_AT_OR_ABOVE_THRESHOLD
+        else:
+            outcome, reason = IdentifyOutcome.AMBIGUOUS, Reason.SEVERAL_SUBJECTS_ABOVE_THRESHOLD
+        return Identification(
+            outcome=outcome,
+            reason=reason,
+            message=f"{len(above)} of {size} subjects at or above the threshold; {ruling.message}",
+            modality=modality,
+            model_id=model_id,
+            gallery_size=size,
+            candidates=found[:top_k],
+            threshold=ruling.threshold,
+            operating_point=ruling.point,
+            calibrated=ruling.calibrated,
+            probe=probe,
+        )
+
+    def compare(self, reference: Source, probe: Source) -> Decision:
+        """Decide whether two samples show one subject; nothing is stored.
+
+        Raises:
+            MediaError: a sample cannot be read.
+        """
+        ruling = self.judge.one_to_one()
+        if ruling.threshold is None:
+            return self._undecided(Reason.NO_OPERATING_POINT, ruling.message)
+        first, second = self.capturer.capture_pair(reference, probe)
+        for capture in (first, second):
+            if not capture.ok:
+                return self._not_captured(capture, reference=first, probe=second)
+        return self._decided(_cosine(first.template, second.template), ruling, reference=first, probe=second)
+
+    def _decided(
+        self,
+        score: float,
+        ruling: Ruling,
+        *,
+        subject_id: str | None = None,
+        probe: Capture | None = None,
+        reference: Capture | None = None,
+    ) -> Decision:
+        accepted = ruling.threshold is not None and score >= ruling.threshold
+        return Decision(
+            outcome=Outcome.ACCEPT if accepted else Outcome.REJECT,
+            reason=Reason.SCORE_AT_OR_ABOVE_THRESHOLD if accepted else Reason.SCORE_BELOW_THRESHOLD,
+            message=ruling.message,
+            modality=self.capturer.modality,
+            model_id=self.capturer.model_id,
+            score=score,
+            threshold=ruling.threshold,
+            operating_point=ruling.point,
+            calibrated=ruling.calibrated,
+            subject_id=subject_id,
+            probe=probe,
+            reference=reference,
+        )
+
+    def _undecided(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        subject_id: str | None = None,
+        probe: Capture | None = None,
+        reference: Capture | None = None,
+    ) -> Decision:
+        return Decision(
+            outcome=Outcome.NO_DECISION,
+            reason=reason,
+            message=message,
+            modality=self.capturer.modality,
+            model_id=self.capturer.model_id,
+            subject_id=subject_id,
+            probe=probe,
+            reference=reference,
+        )
+
+    def _not_captured(
+        self,
+        failed: Capture,
+        *,
+        subject_id: str | None = None,
+        probe: Capture | None = None,
+        reference: Capture | None = None,
+    ) -> Decision:
+        reason = failed.failure or Reason.INVALID_SAMPLES
+        return self._undecided(
+            reason, failed.message, subject_id=subject_id, probe=probe or failed, reference=reference
+        )
+
+    def _no_reference(self, subject_id: str) -> Decision:
+        if any(record.modality is self.capturer.modality for record in self.gallery.records(subject_id)):
+            return self._undecided(Reason.MODEL_MISMATCH, self._mismatch_message(), subject_id=subject_id)
+        message = f"no {self.capturer.modality.value} reference for subject {subject_id!r}: `verify enroll` first"
+        return self._undecided(Reason.UNKNOWN_SUBJECT, message, subject_id=subject_id)
+
+    def _mismatch_message(self) -> str:
+        stored = ", ".join(model_id[:12] for model_id in self.gallery.model_ids(modality=self.capturer.modality))
+        return (
+            f"the gallery holds {self.capturer.modality.value} templates of model {stored}, the model in use is "
+            f"{self.capturer.model_id[:12]}: templates of two models are never compared; use the model that enrolled "
+            "them, or enrol again into a new gallery"
+        )
+
+    def _check_model(self) -> None:
+        stored = self.gallery.model_ids(modality=self.capturer.modality)
+        if stored and self.capturer.model_id not in stored:
+            raise ModelMismatchError(self._mismatch_message())
+
+    def _not_stored(self, subject_id: str, captures: list[Capture]) -> tuple[list[Capture], list[Finding]]:
+        model_id = self.capturer.model_id
+        seen = {r.source_sha256 for r in self.gallery.records(subject_id) if r.model_id == model_id}
+        fresh: list[Capture] = []
+        findings: list[Finding] = []
+        for capture in captures:
+            if capture.sha256 in seen:
+                message = f"{capture.source}: this very sample is a template of {subject_id!r} already; not stored twice"
+                findings.append(Finding(Reason.ALREADY_ENROLLED, message, subject_id=subject_id))
+            else:
+                seen.add(capture.sha256)
+                fresh.append(capture)
+        return fresh, findings
+
+    def _agreeing(
+        self, subject_id: str, captures: list[Capture], *, allow_inconsistent: bool
+    ) -> tuple[list[Capture], list[Finding]]:
+        ruling = self.judge.one_to_one()
+        if ruling.threshold is None or not captures:
+            unchecked = [Finding(Reason.NO_OPERATING_POINT, f"consistency not checked: {ruling.message}")]
+            return captures, unchecked if captures else []
+        existing = self.gallery.templates(subject_id, model_id=self.capturer.model_id)
+        keep, means = consistent(_vectors(captures), existing, threshold=ruling.threshold)
+        findings = []
+        for capture, kept, mean in zip(captures, keep, means, strict=True):
+            if not kept:
+                message = (
+                    f"{capture.source}: score {mean:.3f} with the other samples of {subject_id!r} is below the threshold "
+                    f"{ruling.threshold:.3f}; {'kept on request' if allow_inconsistent else 'left out'}"
+                )
+                findings.append(Finding(Reason.INCONSISTENT_WITH_REFERENCE, message, subject_id, float(mean)))
+        kept_captures = [c for c, kept in zip(captures, keep, strict=True) if kept or allow_inconsistent]
+        return kept_captures, findings
+
+    def _unlike_others(
+        self, subject_id: str, captures: list[Capture], *, refuse: bool
+    ) -> tuple[list[Capture], list[Finding]]:
+        threshold = self.judge.one_to_one().threshold
+        if threshold is None:
+            return captures, []
+        fresh: list[Capture] = []
+        findings: list[Finding] = []
+        for capture, vector in zip(captures, _vectors(captures), strict=True):
+            near = self.gallery.search(vector, model_id=self.capturer.model_id, top_k=3)
+            alike = [c for c in near if c.subject_id != subject_id and c.score >= threshold]
+            findings.extend(
+                Finding(
+                    Reason.LOOKS_LIKE_ANOTHER_SUBJECT,
+                    f"{capture.source}: score {c.score:.3f} with subject {c.subject_id!r} reaches the threshold "
+                    f"{threshold:.3f}: the same person under two ids, a look-alike or a wrong label",
+                    c.subject_id,
+                    c.score,
+                )
+                for c in alike
+            )
+            if not (alike and refuse):
+                fresh.append(capture)
+        return fresh, findings
+
+    def _record(self, subject_id: str, capture: Capture, idempotency_key: str | None) -> TemplateRecord:
+        return TemplateRecord(
+            template_id=0,  # the gallery numbers it
+            subject_id=subject_id,
+            modality=self.capturer.modality,
+            model_id=self.capturer.model_id,
+            source=capture.source,
+            source_sha256=capture.sha256,
+            created_at=self._clock(),
+            quality=dict(capture.quality.measures) if capture.quality else {},
+            idempotency_key=idempotency_key,
+        )
+
+
+def _vectors(captures: Sequence[Capture]) -> np.ndarray:
+    return np.array([c.template.vector for c in captures if c.template is not None], dtype=np.float32)
+
+
+def _cosine(one: Template | None, other: Template | None) -> float:
+    if one is None or other is None or one.model_id != other.model_id:
+        msg = "templates of two models are never compared"
+        raise ModelMismatchError(msg)
+    return reference_score(one.vector, other.vector[None, :])

@@ -1,0 +1,1 @@
+"""Results as pages that people read: self-contained HTML, no network requests."""

@@ -1,0 +1,125 @@
+"""The demonstration as a page: every score on one axis beside the threshold, and the table of steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from verify.report.page import page, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from verify.types import OperatingPoint
+
+_WIDTH, _HEIGHT, _LEFT, _RIGHT = 900, 120, 80, 20
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRow:
+    """One decision of the demonstration, in words and numbers.
+
+    Attributes:
+        task: ``1:1`` or ``1:N``.
+        mated: whether the probe's subject is the claimed one, or is enrolled.
+        right: None when there was no decision.
+    """
+
+    task: str
+    truth: str
+    claim: str
+    file: str
+    outcome: str
+    score: float | None
+    mated: bool
+    right: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPart:
+    """One modality's part of the demonstration."""
+
+    modality: str
+    media: str
+    model: str
+    model_id: str
+    enrolled: int
+    templates: int
+    left_out: Sequence[str]
+    point: OperatingPoint | None
+    threshold: float | None
+    note: str
+    rows: Sequence[DemoRow]
+
+
+def demo_page(parts: Sequence[DemoPart]) -> str:
+    """The whole page as HTML."""
+    rows = [row for part in parts for row in part.rows]
+    wrong = sum(row.right is False for row in rows)
+    open_ = sum(row.right is None for row in rows)
+    head = (
+        f"<h1>verify demo: {len(rows)} decisions, {len(rows) - wrong - open_} right, {wrong} wrong, {open_} without decision</h1>"
+        '<p class="soft">A handful of people shows how verify behaves; it proves no error rate. '
+        "The proof is the operating point's own data, stated below.</p>"
+    )
+    return page("verify demo", head + "\n".join(_part(part) for part in parts))
+
+
+def _part(part: DemoPart) -> str:
+    facts = (
+        f"<p>{part.enrolled} subjects enrolled with {part.templates} templates from {escape(part.media)}. "
+        f"Model {escape(part.model)}, model_id <code>{part.model_id[:16]}</code>. {escape(part.note)}</p>"
+    )
+    left_out = "".join(f"<li>{escape(text)}</li>" for text in part.left_out)
+    left_out = f"<p>Left out at enrolment:</p><ul>{left_out}</ul>" if left_out else ""
+    cells = [
+        [
+            row.task,
+            escape(row.truth),
+            escape(row.claim or "(who is it?)"),
+            f"<code>{escape(row.file)}</code>",
+            "" if row.score is None else f"{row.score:+.3f}",
+            escape(row.outcome),
+            _mark(row.right),
+        ]
+        for row in part.rows
+    ]
+    columns = ["task", "probe shows", "claims to be", "file", "score", "decision", "right?"]
+    return f"<h2>{escape(part.modality.capitalize())}</h2>{facts}{left_out}{_strip(part)}{table(columns, cells)}"
+
+
+def _mark(right: bool | None) -> str:  # noqa: FBT001  a cell's content, not a switch
+    if right is None:
+        return '<span class="open">no decision</span>'
+    return '<span class="good">right</span>' if right else '<span class="bad">WRONG</span>'
+
+
+def _strip(part: DemoPart) -> str:
+    """Scores of the 1:1 claims on one axis, mated above non-mated, with the threshold."""
+
+    def x(score: float) -> float:
+        return _LEFT + (max(-0.4, min(1.0, score)) + 0.4) / 1.4 * (_WIDTH - _LEFT - _RIGHT)
+
+    dots = []
+    for row in part.rows:
+        if row.score is None or row.task != "1:1":
+            continue
+        y, colour = (35, "var(--a)") if row.mated else (70, "var(--b)")
+        label = escape(f"{row.truth} as {row.claim}: {row.score:+.3f} {row.outcome}")
+        dots.append(f'<circle cx="{x(row.score):.1f}" cy="{y}" r="5" fill="{colour}" fill-opacity=".6"><title>{label}</title></circle>')
+    ticks = "".join(
+        f'<text x="{x(t / 5):.0f}" y="108" text-anchor="middle">{t / 5:+.1f}</text>' for t in range(-2, 6)
+    )
+    line = ""
+    if part.threshold is not None:
+        at = x(part.threshold)
+        line = (
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="14" y2="92" stroke="var(--ink)" stroke-dasharray="4 3"/>'
+            f'<text x="{at + 4:.1f}" y="12">threshold {part.threshold:.3f}</text>'
+        )
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Scores of the 1:1 claims beside the threshold">'
+        f'<text x="0" y="39">mated</text><text x="0" y="74">non-mated</text>'
+        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="92" y2="92" stroke="var(--line)"/>{ticks}{line}{"".join(dots)}</svg>'
+    )
