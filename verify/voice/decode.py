@@ -18,6 +18,7 @@ import stat
 import struct
 import weakref
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -66,9 +67,9 @@ class AudioLimits:
 class AudioBlocks:
     """One recording, ready to be decoded. Iterating yields `Sample` blocks in order.
 
-    Each block holds at most 30 s of 16 kHz mono float32 in [-1, 1] and starts where the one before ended; all but
-    the only one hold at least 10 s, and are cut where the recording is quietest, so that a cut
-    seldom falls into a word. A block's facts are those of the recording and besides: ``start_s`` (of
+    Each block holds at most 30 s of 16 kHz mono float32 in [-1, 1] and starts where the one before ended;
+    where there are several, each holds at least 10 s and is cut where the recording is quietest, so
+    that a cut seldom falls into a word. A block's facts are those of the recording and besides: ``start_s`` (of
     the block in the recording), ``clipped_samples`` and ``original_samples`` (before resampling, all
     channels together).
 
@@ -100,7 +101,9 @@ class AudioBlocks:
             pending.append(piece)
             while held > MAX_BLOCK_S * RATE_HZ:
                 joined = np.concatenate(pending)
-                cut = _quietest(joined, low=int(MIN_BLOCK_S * RATE_HZ), high=int((MAX_BLOCK_S - MIN_BLOCK_S) * RATE_HZ))
+                cut = _quietest(
+                    joined, low=int(MIN_BLOCK_S * RATE_HZ), high=int((MAX_BLOCK_S - MIN_BLOCK_S) * RATE_HZ)
+                )
                 yield self._block(joined[:cut].copy(), start=start, clipped=clipped, seen=seen)
                 pending, held, start, clipped, seen = [joined[cut:]], held - cut, start + cut, 0, 0
         if held:
@@ -128,7 +131,9 @@ class AudioBlocks:
         import soxr
 
         rate = int(self.facts["rate_hz"])
-        resampler = None if rate == RATE_HZ else soxr.ResampleStream(rate, RATE_HZ, 1, dtype="float32", quality="HQ")
+        resampler = (
+            None if rate == RATE_HZ else soxr.ResampleStream(rate, RATE_HZ, 1, dtype="float32", quality="HQ")
+        )
         frames = 0
         for raw in self._raw():
             frames += len(raw)
@@ -144,9 +149,11 @@ class AudioBlocks:
         if resampler is not None:
             yield np.clip(resampler.resample_chunk(np.zeros(0, np.float32), last=True), -1.0, 1.0), 0, 0
         if frames == 0:
-            raise MediaError(f"{self.source} holds no samples: record again", reason=Reason.EMPTY_FILE)
+            raise _bad(Reason.EMPTY_FILE, f"{self.source} holds no samples: record again")
         if frames < self._trusted_frames:
-            raise _truncated(self.source, f"{frames / rate:.2f} s of {self._trusted_frames / rate:.2f} s can be decoded")
+            raise _truncated(
+                self.source, f"{frames / rate:.2f} s of {self._trusted_frames / rate:.2f} s can be decoded"
+            )
 
     def _raw(self) -> Iterator[NDArray[np.float32]]:
         """Yield (n, C) float32 at the original rate."""
@@ -195,8 +202,10 @@ def open_audio(source: Source, *, limits: AudioLimits | None = None, rate_hz: in
         name = str(getattr(source, "name", "<file object>"))
         handle = io.BytesIO(_within(_read_object(source, name, limits=limits), name, limits=limits))
     else:
-        msg = f"a recording is a path, bytes, a binary file object or a numpy array, not {type(source).__name__}"
-        raise MediaError(msg, reason=Reason.UNSUPPORTED_FORMAT)
+        raise _bad(
+            Reason.UNSUPPORTED_FORMAT,
+            f"a recording is a path, bytes, binary file object or array, not {type(source).__name__}",
+        )
     try:
         blocks = _open_encoded(handle, name=name, limits=limits)
     except BaseException:
@@ -212,7 +221,7 @@ def _open_encoded(handle: IO[bytes], *, name: str, limits: AudioLimits) -> Audio
     head = handle.read(4096)
     size = handle.seek(0, io.SEEK_END)
     if not size:
-        raise MediaError(f"{name} is empty (0 bytes): copy or record it again", reason=Reason.EMPTY_FILE)
+        raise _bad(Reason.EMPTY_FILE, f"{name} is empty (0 bytes): copy or record it again")
     foreign = _foreign_format(head)
     if foreign:
         raise _unsupported(name, foreign)
@@ -247,20 +256,22 @@ def _open_encoded(handle: IO[bytes], *, name: str, limits: AudioLimits) -> Audio
 def _open_array(array: NDArray[Any], *, limits: AudioLimits, rate_hz: int) -> AudioBlocks:
     name = "<array>"
     if array.ndim not in (1, 2):
-        msg = f"an array of audio has shape (N,) or (N, C), not {array.shape}"
-        raise MediaError(msg, reason=Reason.INVALID_SAMPLES)
+        raise _bad(Reason.INVALID_SAMPLES, f"an array of audio has shape (N,) or (N, C), not {array.shape}")
     if array.dtype.name not in ("int16", "int32", "uint8", "float32", "float64"):
-        msg = f"an array of audio is int16, int32, uint8, float32 or float64, not {array.dtype}: convert it first"
-        raise MediaError(msg, reason=Reason.INVALID_SAMPLES)
+        raise _bad(
+            Reason.INVALID_SAMPLES,
+            f"an array of audio is int16, int32, uint8, float32 or float64, not {array.dtype}",
+        )
     if not array.size:
-        msg = f"the array of audio is empty (shape {array.shape}): pass at least one sample"
-        raise MediaError(msg, reason=Reason.EMPTY_FILE)
+        raise _bad(
+            Reason.EMPTY_FILE, f"the array of audio is empty (shape {array.shape}): pass at least one sample"
+        )
     if array.nbytes > limits.max_bytes:
         raise _over_limits(name, f"holds {array.nbytes:,} bytes, more than {limits.max_bytes:,}")
     frames = array if array.ndim == 2 else array[:, None]  # noqa: PLR2004 (axes: samples, channels)
     _check_shape(name, rate_hz=rate_hz, channels=frames.shape[1], frames=len(frames), limits=limits)
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+    digest.update(np.ascontiguousarray(array).data.cast("B"))
     facts = {
         "format": "array",
         "subtype": array.dtype.name,
@@ -273,24 +284,27 @@ def _open_array(array: NDArray[Any], *, limits: AudioLimits, rate_hz: int) -> Au
 
 def _open_path(source: str | os.PathLike[str], *, limits: AudioLimits) -> IO[bytes]:
     try:
-        status = os.stat(source)
+        status = Path(source).stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe or a device would block for ever
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise MediaError(f"{source} is {kind}: name one recording", reason=Reason.NOT_A_FILE)
+            raise _bad(Reason.NOT_A_FILE, f"{source} is {kind}: name one recording")
         if status.st_size > limits.max_bytes:
             raise _over_limits(str(source), f"has {status.st_size:,} bytes, more than {limits.max_bytes:,}")
-        return open(source, "rb")  # noqa: SIM115, PTH123 (lives as long as the recording)
+        return Path(source).open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MediaError(f"{source} does not exist: check the path", reason=Reason.MISSING_FILE) from error
+        raise _bad(Reason.MISSING_FILE, f"{source} does not exist: check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
-        msg = f"{source!r} cannot be opened ({error}): check the name and its permissions"
-        raise MediaError(msg, reason=Reason.NOT_A_FILE) from error
+        raise _bad(
+            Reason.NOT_A_FILE, f"{source!r} cannot be opened ({error}): check the name and its permissions"
+        ) from error
 
 
 def _read_object(source: IO[bytes], name: str, *, limits: AudioLimits) -> bytes:
     data: object = source.read(limits.max_bytes + 1)
     if not isinstance(data, bytes):
-        msg = f"{name} is not a binary file object (read() gave {type(data).__name__}): open it with mode 'rb'"
+        msg = (
+            f"{name} is not a binary file object (read() gave {type(data).__name__}): open it with mode 'rb'"
+        )
         raise MediaError(msg, reason=Reason.UNSUPPORTED_FORMAT)
     return data
 
@@ -313,11 +327,15 @@ def _check_shape(name: str, *, rate_hz: int, channels: int, frames: int, limits:
 
 def _check_samples(name: str, peak: float, *, at_s: float) -> None:
     if not np.isfinite(peak):
-        msg = f"{name} holds NaN or infinite samples in the second before {at_s:.1f} s: export it again"
-        raise MediaError(msg, reason=Reason.INVALID_SAMPLES)
+        raise _bad(
+            Reason.INVALID_SAMPLES,
+            f"{name} holds NaN or infinite samples in the second before {at_s:.1f} s: export it again",
+        )
     if peak > MAX_OVERSHOOT:
-        msg = f"{name} holds float samples up to {peak:.4g} where full scale is 1.0: divide them by their full scale"
-        raise MediaError(msg, reason=Reason.INVALID_SAMPLES)
+        raise _bad(
+            Reason.INVALID_SAMPLES,
+            f"{name} holds samples up to {peak:.4g}, full scale is 1.0: divide them by their full scale",
+        )
 
 
 def _to_float(raw: NDArray[Any]) -> NDArray[np.float32]:
@@ -396,7 +414,11 @@ def _cut_chunk(handle: IO[bytes], *, size: int, order: str) -> str:
             length = long_length or length
             missing = at + 8 + length - size
             streamed = length in (0, 0xFFFFFFFF, 0xFFFFFFFE)  # written to a pipe: length never known
-            return f"its header counts {missing:,} bytes more than the file has" if missing > 0 and not streamed else ""
+            return (
+                f"its header counts {missing:,} bytes more than the file has"
+                if missing > 0 and not streamed
+                else ""
+            )
         at += 8 + length + (length & 1)
     return "it ends before the audio starts"
 
@@ -434,7 +456,7 @@ def _xing(handle: IO[bytes]) -> tuple[int, int | None]:
 def _unreadable(name: str, head: bytes, error: str) -> MediaError:
     known = head[:4] in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM") or head[:3] == b"ID3"
     if known:
-        return MediaError(f"{name} has a damaged header ({error}): copy or export it again", reason=Reason.TRUNCATED)
+        return _bad(Reason.TRUNCATED, f"{name} has a damaged header ({error}): copy or export it again")
     return _unsupported(name, "text" if _is_text(head) else "an unknown format")
 
 
@@ -447,16 +469,20 @@ def _is_text(head: bytes) -> bool:
 
 
 def _unsupported(name: str, what: str) -> MediaError:
-    msg = (
+    text = (
         f"{name} is {what}; verify reads {FORMATS_IN_WORDS}: convert it, for example with "
         "`ffmpeg -i INPUT -ac 1 OUTPUT.flac`"
     )
-    return MediaError(msg, reason=Reason.UNSUPPORTED_FORMAT)
+    return _bad(Reason.UNSUPPORTED_FORMAT, text)
 
 
 def _truncated(name: str, what: str) -> MediaError:
-    return MediaError(f"{name} is cut short or damaged ({what}): copy or record it again", reason=Reason.TRUNCATED)
+    return _bad(Reason.TRUNCATED, f"{name} is cut short or damaged ({what}): copy or record it again")
 
 
 def _over_limits(name: str, what: str) -> MediaError:
-    return MediaError(f"{name} {what}: raise the limit or bring a smaller recording", reason=Reason.OVER_LIMITS)
+    return _bad(Reason.OVER_LIMITS, f"{name} {what}: raise the limit or bring a smaller recording")
+
+
+def _bad(reason: Reason, message: str) -> MediaError:
+    return MediaError(message, reason=reason)

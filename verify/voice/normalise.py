@@ -1,0 +1,210 @@
+"""Speech to the features that an embedder's contract asks for; the same code for training and runtime.
+
+``kaldi-fbank``: Kaldi's log-mel filterbank, as CAM++ and most speaker encoders of WeSpeaker and 3D-Speaker
+take it, on samples in [-1, 1] with its mean over time subtracted. ``ge2e-mel``: the linear mel power spectrum
+of the GE2E encoder, in partials of 1.6 s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from verify.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from verify.types import Sample, SpeechRegion
+
+RATE_HZ = 16_000
+WINDOW = 400  # 25 ms
+HOP = 160  # 10 ms
+FFT = 512
+PREEMPHASIS = 0.97
+FLOOR = np.float32(np.finfo(np.float32).eps)  # Kaldi's floor of the mel energies
+MAX_CHUNK_S = 10.0
+
+PARTIAL_FRAMES = 160  # GE2E: 1.6 s
+PARTIAL_STEP = 80
+MIN_COVERAGE = 0.75  # of a last partial, or it is dropped
+GE2E_LEVEL_DBFS = -30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """Speech ready for an embedder.
+
+    Attributes:
+        features: (T, F) float32.
+        net_speech_s: how much speech it holds: its weight in the recording's average.
+    """
+
+    features: NDArray[np.float32] = field(repr=False)
+    net_speech_s: float
+
+
+def chunks(
+    sample: Sample, regions: Sequence[SpeechRegion], *, contract: Mapping[str, Any]
+) -> tuple[SpeechChunk, ...]:
+    """Join a block's speech, cut it into chunks of bounded length and compute their features.
+
+    The chunks of one block differ by at most one frame in length, so that none is a useless rest.
+
+    Args:
+        sample: one block, 16 kHz.
+        regions: its speech, from `SileroLocator.locate`.
+        contract: the input contract of the embedder's card: ``features`` (``kaldi-fbank`` or
+            ``ge2e-mel``), ``bins``, ``max_chunk_s`` (10 s if absent).
+
+    Returns:
+        Chunks in time order; none if there is less speech than one frame.
+
+    Raises:
+        ModelError: the contract names features that this version does not know.
+    """
+    name = contract.get("features")
+    wave = joined(sample, regions)
+    if name == "kaldi-fbank":
+        bins = int(contract.get("bins", 80))
+        return _fbank_chunks(wave, bins=bins, max_chunk_s=float(contract.get("max_chunk_s", MAX_CHUNK_S)))
+    if name == "ge2e-mel":
+        return _ge2e_chunks(wave)
+    msg = (
+        f"the model's input contract asks for features {name!r}; this version knows kaldi-fbank and ge2e-mel"
+    )
+    raise ModelError(msg)
+
+
+def joined(sample: Sample, regions: Sequence[SpeechRegion]) -> NDArray[np.float32]:
+    """The samples of all regions, end to end: (N,) float32."""
+    start_s = float(sample.facts.get("start_s", 0.0))
+    bounds = [(round((r.start_s - start_s) * RATE_HZ), round((r.end_s - start_s) * RATE_HZ)) for r in regions]
+    pieces = [sample.media[max(0, start) : max(0, end)] for start, end in bounds]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+def kaldi_fbank(wave: NDArray[np.float32], *, bins: int = 80) -> NDArray[np.float32]:
+    """Kaldi's log-mel filterbank of 16 kHz audio, without dither and with `snip_edges`.
+
+    25 ms povey windows every 10 ms, mean removed and pre-emphasised by 0.97 in each, 512-point power
+    spectrum, `bins` triangles between 20 Hz and 8 kHz on the mel scale 1127 ln(1 + f / 700), natural
+    log with the energies floored at float32's epsilon. Computed in float64 up to the power spectrum: in
+    float32 a quiet bin beside a loud one moves by 5e-3, in ``torchaudio.compliance.kaldi.fbank`` too,
+    with which this agrees to 1e-3 when that is fed float64.
+
+    Args:
+        wave: (N,) float32 in [-1, 1]. The scale matters: it places the floor.
+        bins: number of mel bins F.
+
+    Returns:
+        (T, F) float32 with T = 1 + (N - 400) // 160, or 0 if N < 400. No mean is subtracted.
+    """
+    if len(wave) < WINDOW:
+        return np.zeros((0, bins), np.float32)
+    from scipy.fft import rfft
+
+    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(wave, np.float32), WINDOW)[::HOP]
+    centred = frames - frames.mean(axis=1, keepdims=True, dtype=np.float64)
+    # window * (x[i] - 0.97 x[i-1]), where the first sample also stands for the one before it
+    shaped = centred * _povey_window()
+    shaped[:, 1:] -= centred[:, :-1] * (_povey_window()[1:] * PREEMPHASIS)
+    shaped[:, 0] *= 1.0 - PREEMPHASIS
+    spectrum = rfft(shaped, n=FFT, axis=1, overwrite_x=True)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+    energies: NDArray[np.float32] = power @ _kaldi_triangles(bins)
+    return np.log(np.maximum(energies, FLOOR, out=energies), out=energies)
+
+
+def ge2e_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mel power spectrum of 16 kHz audio as the GE2E encoder takes it: no logarithm.
+
+    25 ms periodic Hann windows centred every 10 ms (zeros beyond the ends), 400-point power spectrum,
+    40 triangles of unit area (Slaney) between 0 and 8 kHz.
+
+    Args:
+        wave: (N,) float32 in [-1, 1].
+
+    Returns:
+        (T, 40) float32 with T = 1 + N // 160.
+    """
+    from scipy.fft import rfft
+
+    padded = np.pad(np.asarray(wave, np.float32), WINDOW // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * _hann_window()
+    spectrum = rfft(frames, axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    return np.asarray(power @ _slaney_triangles(), np.float32)
+
+
+def _fbank_chunks(wave: NDArray[np.float32], *, bins: int, max_chunk_s: float) -> tuple[SpeechChunk, ...]:
+    features = kaldi_fbank(wave, bins=bins)
+    if not len(features):
+        return ()
+    count = -(-len(wave) // round(max_chunk_s * RATE_HZ))
+    weight_s = len(wave) / RATE_HZ / count
+    # cut in whole frames of equal number: equal lengths run as one batch
+    return tuple(
+        SpeechChunk(part - part.mean(axis=0, dtype=np.float32), weight_s)
+        for part in np.array_split(features, count)
+    )
+
+
+def _ge2e_chunks(wave: NDArray[np.float32]) -> tuple[SpeechChunk, ...]:
+    if len(wave) < WINDOW:
+        return ()
+    rms = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))
+    gain = 10 ** (GE2E_LEVEL_DBFS / 20) / rms if rms else 1.0
+    frames = -(-(len(wave) + 1) // HOP)
+    starts = list(range(0, max(1, frames - PARTIAL_FRAMES + PARTIAL_STEP + 1), PARTIAL_STEP))
+    covered = (len(wave) - starts[-1] * HOP) / (PARTIAL_FRAMES * HOP)
+    if covered < MIN_COVERAGE and len(starts) > 1:
+        starts.pop()
+    needed = (starts[-1] + PARTIAL_FRAMES) * HOP
+    mel = ge2e_mel(np.pad(wave * np.float32(max(1.0, gain)), (0, max(0, needed - len(wave)))))
+    weight_s = len(wave) / RATE_HZ / len(starts)
+    return tuple(SpeechChunk(mel[start : start + PARTIAL_FRAMES], weight_s) for start in starts)
+
+
+@cache
+def _povey_window() -> NDArray[np.float64]:
+    """Hann (symmetric) to the power of 0.85."""
+    return np.asarray(np.hanning(WINDOW) ** 0.85, np.float64)
+
+
+@cache
+def _hann_window() -> NDArray[np.float32]:
+    return np.asarray(np.hanning(WINDOW + 1)[:-1], np.float32)
+
+
+@cache
+def _kaldi_triangles(bins: int) -> NDArray[np.float32]:
+    """(257, bins): triangles that are linear in mel, not in Hz."""
+    mel = 1127.0 * np.log1p(np.arange(FFT // 2 + 1) * (RATE_HZ / FFT) / 700.0)
+    edges = np.linspace(1127.0 * np.log1p(20.0 / 700.0), 1127.0 * np.log1p(RATE_HZ / 2 / 700.0), bins + 2)
+    return _triangles(mel, edges)
+
+
+@cache
+def _slaney_triangles() -> NDArray[np.float32]:
+    """(201, 40): unit-area triangles on Slaney's scale: linear to 1 kHz, then 27 steps for a factor of 6.4."""
+    step_hz, corner_hz = 200.0 / 3.0, 1000.0
+    corner, log_step = corner_hz / step_hz, np.log(6.4) / 27.0
+    top = corner + np.log(RATE_HZ / 2 / corner_hz) / log_step
+    mels = np.linspace(0.0, top, 42)
+    edges_hz = np.where(mels < corner, mels * step_hz, corner_hz * np.exp(log_step * (mels - corner)))
+    triangles = _triangles(np.arange(WINDOW // 2 + 1) * (RATE_HZ / WINDOW), edges_hz)
+    return np.asarray(triangles * (2.0 / (edges_hz[2:] - edges_hz[:-2])), np.float32)
+
+
+def _triangles(places: NDArray[np.floating[Any]], edges: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """(len(places), len(edges) - 2): one triangle over each three neighbouring edges, 1 at the middle one."""
+    left, middle, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (places[:, None] - left) / (middle - left)
+    falling = (right - places[:, None]) / (right - middle)
+    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)), np.float32)
