@@ -27,9 +27,8 @@ TENSOR = "torch._utils._rebuild_tensor_v2"
 PARAMETER = "torch._utils._rebuild_parameter"
 KNOWN_NAMES = frozenset({*STORAGE_DTYPES, ORDERED_DICT, TENSOR, PARAMETER})
 
-PUSH_ARGUMENT = frozenset(
-    {"BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
-)
+NUMBERS = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"})
+TEXTS = frozenset({"BINUNICODE", "SHORT_BINUNICODE"})
 PUSH_CONSTANT = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 TUPLE_SIZES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 

@@ -213,10 +213,9 @@ def _state_dict(root: Any, section: str) -> dict[str, NDArray[Any]]:
             msg = f"has no section {section!r}; it has {', '.join(map(str, list(root)[:8]))}"
             raise _Refusal(msg)
         root = root[section]
-    others = [
-        name for name, value in root.items() if not (isinstance(name, str) and isinstance(value, np.ndarray))
-    ]
-    if others or not root:
+    tensors = {name: x for name, x in root.items() if isinstance(name, str) and isinstance(x, np.ndarray)}
+    others = [name for name in root if name not in tensors]
+    if others or not tensors:
         msg = f"not a state dict: beside tensors it holds {others[:8]}; name the section that has the weights"
         raise _Refusal(msg)
     return tensors

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 OPSET = 17  # known to every ONNX Runtime from 1.12 on
 IR_VERSION = 8  # the file format of that opset's time
 PRODUCER = "verify"
+SMALLEST_NORM = 1e-12
 
 Dims = Sequence[int | str]
 
@@ -85,7 +86,7 @@ class GraphBuilder:
     def unit_l2(self, x: str, *, output: str) -> str:
         """Scale each row of `x` (B, D) to unit L2 norm; a row of zeros stays zeros, never NaN."""
         norm = self.op("ReduceL2", x, axes=[1], keepdims=1)
-        return self.op("Div", x, self.op("Max", norm, self.constant(np.float32(1e-12))), output=output)
+        return self.op("Div", x, self.op("Max", norm, self.constant(np.array(SMALLEST_NORM))), output=output)
 
     def build(self, *, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims]) -> onnx.ModelProto:
         """Close the graph: float32 inputs and outputs with their shapes, a string for a free axis."""
