@@ -65,27 +65,7 @@ def non_mated_rate(
     """
     scores = checked_scores(non_mated, name="non_mated")
     design = DyadDesign.of(subject_a=subject_a, subject_b=subject_b, trials=scores.size)
-    wrong = np.flatnonzero(scores >= threshold)
-    if wrong.size == 0:
-        return Rate(
-            errors=0,
-            trials=scores.size,
-            upper=zero_error_bound(design.independent_pairs, confidence=confidence),
-            bound="zero-errors-dyadic",
-            n_eff=float(design.independent_pairs),
-        )
-    n_eff = float(design.effective_trials(wrong)[-1])
-    lower, upper = wilson(
-        wrong.size / scores.size, n_eff=n_eff, confidence=confidence, freedom=design.freedom
-    )
-    return Rate(
-        errors=int(wrong.size),
-        trials=scores.size,
-        upper=upper,
-        lower=lower,
-        bound="wilson-dyadic",
-        n_eff=n_eff,
-    )
+    return design.rate(np.flatnonzero(scores >= threshold), confidence=confidence)
 
 
 def mated_rate(*, mated: ArrayLike, subject: ArrayLike, threshold: float, confidence: float = 0.95) -> Rate:
@@ -221,6 +201,20 @@ class DyadDesign:
         # no spread at all (or less, by chance) is no evidence for more than the trials themselves
         n_eff = np.where(spread > 0, n_eff, float(trials))
         return np.clip(n_eff, 1.0, float(trials))
+
+    def rate(self, wrong: NDArray[np.intp], *, confidence: float = 0.95) -> Rate:
+        """The rate with its bounds when exactly the trials numbered `wrong` (E,) are in error."""
+        trials = self.subject_a.size
+        if wrong.size == 0:
+            pairs = self.independent_pairs
+            upper = zero_error_bound(pairs, confidence=confidence)
+            return Rate(errors=0, trials=trials, upper=upper, bound="zero-errors-dyadic", n_eff=float(pairs))
+        n_eff = float(self.effective_trials(wrong)[-1])
+        lower, upper = wilson(wrong.size / trials, n_eff=n_eff, confidence=confidence, freedom=self.freedom)
+        errors = int(wrong.size)
+        return Rate(
+            errors=errors, trials=trials, upper=upper, lower=lower, bound="wilson-dyadic", n_eff=n_eff
+        )
 
     def upper_bounds(self, wrong: NDArray[np.intp], *, confidence: float) -> NDArray[np.float64]:
         """(E,) one-sided upper bounds on the rate as the errors come in; see `effective_trials`."""

@@ -1,0 +1,1 @@
+"""From data sets to operating points: embeddings, trials, thresholds, measured rates."""
