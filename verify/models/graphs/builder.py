@@ -12,13 +12,20 @@ in a fixed order, no BLAS): the model_id is taken over these constants.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from verify.errors import DataError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import onnx
     from numpy.typing import NDArray
+
+    from verify.models.weights import Weights
 
 OPSET = 17  # known to every ONNX Runtime from 1.12 on
 IR_VERSION = 8  # the file format of that opset's time
@@ -107,6 +114,24 @@ class GraphBuilder:
         )
         onnx.checker.check_model(model, full_check=True)
         return model
+
+
+@contextmanager
+def fitting(weights: Weights, *, network: str) -> Iterator[None]:
+    """Turn what goes wrong with tensors of other shapes into a `DataError` that names the file."""
+    import onnx
+
+    try:
+        yield
+    except (
+        ValueError,
+        IndexError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        reason = str(error).strip().partition("\n")[0]
+        msg = f"{weights.source}: its tensors do not have the shapes of {network} ({reason})"
+        raise DataError(msg) from error
 
 
 def batchnorm_affine(

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify.models.graphs.builder import GraphBuilder, batchnorm_affine, fixed_order_product, fold_after
+from verify.models.graphs.builder import (
+    GraphBuilder,
+    batchnorm_affine,
+    fitting,
+    fixed_order_product,
+    fold_after,
+)
 from verify.models.weights import Weights, read_weights
 
 if TYPE_CHECKING:
@@ -47,41 +53,46 @@ def to_onnx(weights_path: Path) -> dict[str, onnx.ModelProto]:
 
 def campplus_graph(weights: Weights) -> onnx.ModelProto:
     """The graph of a CAM++ state dict; see `to_onnx` for its inputs and outputs."""
-    graph = GraphBuilder("campplus")
-    x = _front_end(graph, weights)  # (B, 320, T)
-    x = _conv_norm_relu(
-        graph,
-        x,
-        weights,
-        conv="xvector.tdnn.linear",
-        norm="xvector.tdnn.nonlinear.batchnorm",
-        strides=[2],
-        pads=[2, 2],
-    )  # (B, 128, T/2), called (B, C, N) from here on
-    segments = _Segments(graph, x)
-    for block, (layers, dilation) in enumerate(BLOCKS, start=1):
-        for layer in range(1, layers + 1):
-            new = _dense_layer(
-                graph, x, weights, f"xvector.block{block}.tdnnd{layer}", segments, dilation=dilation
-            )
-            x = graph.op("Concat", x, new, axis=1)  # 32 channels more
-        after = batchnorm_affine(weights, "xvector.out_nonlinear.batchnorm") if block == len(BLOCKS) else None
-        x = _norm_relu_conv(
+    with fitting(weights, network="CAM++"):
+        graph = GraphBuilder("campplus")
+        x = _front_end(graph, weights)  # (B, 320, T)
+        x = _conv_norm_relu(
             graph,
             x,
             weights,
-            norm=f"xvector.transit{block}.nonlinear.batchnorm",
-            conv=f"xvector.transit{block}.linear",
-            after=after,
-        )  # half the channels
-    dense, shift = fold_after(
-        weights["xvector.dense.linear.weight"],
-        *batchnorm_affine(weights, "xvector.dense.nonlinear.batchnorm"),
-    )
-    stats = _mean_and_deviation(graph, x, segments)
-    embedding = graph.op("Gemm", stats, graph.constant(dense[:, :, 0]), graph.constant(shift), transB=1)
-    graph.unit_l2(embedding, output="embedding")
-    return graph.build(inputs={"features": ["B", "T", MELS]}, outputs={"embedding": ["B", dense.shape[0]]})
+            conv="xvector.tdnn.linear",
+            norm="xvector.tdnn.nonlinear.batchnorm",
+            strides=[2],
+            pads=[2, 2],
+        )  # (B, 128, T/2), called (B, C, N) from here on
+        segments = _Segments(graph, x)
+        for block, (layers, dilation) in enumerate(BLOCKS, start=1):
+            for layer in range(1, layers + 1):
+                new = _dense_layer(
+                    graph, x, weights, f"xvector.block{block}.tdnnd{layer}", segments, dilation=dilation
+                )
+                x = graph.op("Concat", x, new, axis=1)  # 32 channels more
+            after = (
+                batchnorm_affine(weights, "xvector.out_nonlinear.batchnorm") if block == len(BLOCKS) else None
+            )
+            x = _norm_relu_conv(
+                graph,
+                x,
+                weights,
+                norm=f"xvector.transit{block}.nonlinear.batchnorm",
+                conv=f"xvector.transit{block}.linear",
+                after=after,
+            )  # half the channels
+        dense, shift = fold_after(
+            weights["xvector.dense.linear.weight"],
+            *batchnorm_affine(weights, "xvector.dense.nonlinear.batchnorm"),
+        )
+        stats = _mean_and_deviation(graph, x, segments)
+        embedding = graph.op("Gemm", stats, graph.constant(dense[:, :, 0]), graph.constant(shift), transB=1)
+        graph.unit_l2(embedding, output="embedding")
+        return graph.build(
+            inputs={"features": ["B", "T", MELS]}, outputs={"embedding": ["B", dense.shape[0]]}
+        )
 
 
 class _Segments:
