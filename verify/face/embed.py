@@ -1,0 +1,94 @@
+"""Normalised faces to embeddings of unit length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from verify.errors import MissingExtraError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from verify.models import ModelBundle
+    from verify.protocols import Embedder
+
+_BATCH = 16  # beyond this a batch gains nothing on a CPU and only takes memory
+
+
+def open_embedder(bundle: ModelBundle, *, threads: int = 1) -> Embedder:
+    """The embedder class that runs this bundle: dlib's own format by dlib, everything else by ONNX."""
+    if any(name.endswith(".dat") for name in bundle.card.files):
+        return DlibEmbedder(bundle)
+    return FaceEmbedder(bundle, threads=threads)
+
+
+class FaceEmbedder:
+    """Runs an ONNX face encoder. Safe across threads.
+
+    Args:
+        bundle: an embedder bundle whose graph takes (B, 3, H, W) float32 in 0..255 and ends in
+            unit L2 norm.
+        threads: compute threads of one run.
+    """
+
+    def __init__(self, bundle: ModelBundle, *, threads: int = 1) -> None:
+        self._bundle = bundle
+        self._session = bundle.session(threads=threads)
+        self._input = self._session.get_inputs()[0].name
+
+    @property
+    def model_id(self) -> str:
+        """sha256 over weights, preprocessing and post-processing."""
+        return self._bundle.model_id
+
+    @property
+    def dim(self) -> int:
+        """Embedding size D."""
+        return self._bundle.card.dim
+
+    def embed(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Embed faces.
+
+        Args:
+            batch: normalised faces, each (H, W, 3) uint8 RGB as `verify.face.normalise` gives them.
+
+        Returns:
+            (B, D) float32 of unit L2 norm.
+
+        Raises:
+            ModelError: the graph's output is not finite.
+        """
+        rows = [self._run(batch[at : at + _BATCH]) for at in range(0, len(batch), _BATCH)]
+        return np.concatenate([np.zeros((0, self.dim), np.float32), *rows])
+
+    def _run(self, chips: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        blob = np.stack([_checked(chip).transpose(2, 0, 1) for chip in chips]).astype(np.float32)
+        vectors: NDArray[np.float32] = self._session.run(None, {self._input: blob})[0]
+        return _unit(vectors, name=self._bundle.name)
+
+
+class DlibEmbedder:
+    """Runs dlib's ResNet on its own five landmarks. Safe across threads."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        raise MissingExtraError
+
+
+def _checked(chip: NDArray[Any]) -> NDArray[np.uint8]:
+    if chip.ndim != 3 or chip.shape[2] != 3 or chip.dtype != np.uint8:  # noqa: PLR2004
+        msg = f"a normalised face is (H, W, 3) uint8, not {chip.shape} {chip.dtype}"
+        raise UsageError(msg)
+    return chip
+
+
+def _unit(vectors: NDArray[Any], *, name: str) -> NDArray[np.float32]:
+    """Rows to exact unit length: what the graph normalised in float32 may be off in the last bits."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (norms > 0).all() or not np.isfinite(norms).all():
+        msg = f"{name} gave an embedding of length 0 or not finite; the model or the runtime is damaged"
+        raise ModelError(msg)
+    return np.asarray(vectors / norms, dtype=np.float32)
