@@ -197,7 +197,7 @@ def _check_classes(whole: _View) -> None:
         if not trials.non_mated.size:
             msg = (
                 f"there are no non-mated trials among the {part} subjects ({trials.subjects} with usable "
-                "samples): at least two are needed in each part, and hundreds for a useful rate; bring more subjects"
+                "samples): two are needed in each part, and hundreds for a useful rate; bring more subjects"
             )
             raise InsufficientTrialsError(msg)
     if not whole.test.mated.size:
@@ -267,8 +267,8 @@ def _data(
     return {
         "claim": (
             "population bound: the one-sided upper bound on the FMR over all people like the calibration "
-            "subjects is at or below target_fmr; fmr and fnmr are measured on test subjects who took no part. "
-            "Calibration and test subjects are different people from the same data sets"
+            "subjects is at or below target_fmr; fmr and fnmr are measured on test subjects who took no "
+            "part. Calibration and test subjects are different people from the same data sets"
         ),
         "sets": [dict(one.facts) for one in sets],
         "governed_by": governing,

@@ -119,7 +119,7 @@ def _insufficient(
     msg = (
         f"the data cannot support FMR {target:g} at {confidence:.0%} confidence: {trials:,} non-mated trials "
         f"among {subjects:,} calibration subjects bound it at {best:.2g} at best; about {between} "
-        "calibration subjects with as many samples each would do (twice that in all, because half are for the test)"
+        "calibration subjects with as many samples each would do (twice that in all: half are for the test)"
     )
     return InsufficientTrialsError(msg)
 
