@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from verify.errors import ModelIntegrityError, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -48,6 +49,18 @@ class Archive:
     def has(self, member: str) -> bool:
         """Whether there is such a member."""
         return member in self._sizes
+
+    def has_card(self) -> bool:
+        """Whether this is a zipped bundle: ``card.json`` at its root or in its one folder."""
+        return any(name.count("/") <= 1 and name.rsplit("/", 1)[-1] == "card.json" for name in self._sizes)
+
+    def find(self, file_name: str, *, preferred: Sequence[str] = ()) -> str | None:
+        """The member that is a file: one of `preferred`, else the only one of that file name."""
+        for member in preferred:
+            if self.has(member):
+                return member
+        named = [name for name in self._sizes if name.rsplit("/", 1)[-1] == file_name]
+        return named[0] if len(named) == 1 else None
 
     def folder_of(self, file_name: str) -> str:
         """Path prefix of the folder that holds `file_name`: the root, or the only top folder.

@@ -107,7 +107,8 @@ class ModelBundle:
                 if found.model_id != wanted:
                     msg = (
                         f"{self.name} needs the locator {name} of model_id {str(wanted)[:12]}, "
-                        f"but {found.path} is {found.model_id[:12]}; bring the matching one: verify models pull {name} --force"
+                        f"but {found.path} is {found.model_id[:12]}; "
+                        f"bring the matching one: verify models pull {name} --force"
                     )
                     raise ModelMismatchError(msg)
                 self._locator = found

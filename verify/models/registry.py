@@ -217,6 +217,6 @@ def _foreign_entries() -> Iterable[Entry]:
             raise ModelIntegrityError(msg) from error
         for entry in offered:
             if not isinstance(entry, Entry):
-                msg = f"entry point {point.name} ({point.value}) gave {type(entry).__name__} instead of an Entry"
+                msg = f"entry point {point.name} ({point.value}) gave a {type(entry).__name__}, not an Entry"
                 raise ModelIntegrityError(msg)
             yield entry
