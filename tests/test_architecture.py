@@ -37,7 +37,11 @@ def imports(path: Path, *, runtime_only: bool = False):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     if runtime_only:
         for node in ast.walk(tree):
-            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            if (
+                isinstance(node, ast.If)
+                and isinstance(node.test, ast.Name)
+                and node.test.id == "TYPE_CHECKING"
+            ):
                 node.body = [ast.Pass()]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -57,34 +61,46 @@ def test_imports_go_downwards_only(path: Path) -> None:
         there = room(module)
         if there is None or there == here or there.startswith("__"):
             continue
-        assert FLOORS[there] < FLOORS[here] or FLOORS[here] == 0, f"{path.name} (floor {FLOORS[here]}) imports {module} (floor {FLOORS[there]})"
+        assert FLOORS[there] < FLOORS[here] or FLOORS[here] == 0, (
+            f"{path.name} (floor {FLOORS[here]}) imports {module} (floor {FLOORS[there]})"
+        )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_torch_lives_in_nets_and_training_only(path: Path) -> None:
     if path.relative_to(PACKAGE).parts[0] in TORCH_ROOMS:
         return
-    found = [module for module in imports(path) if module.split(".")[0] in ("torch", "torchaudio", "torchvision", "sklearn", "matplotlib")]
+    found = [
+        module
+        for module in imports(path)
+        if module.split(".")[0] in ("torch", "torchaudio", "torchvision", "sklearn", "matplotlib")
+    ]
     assert not found
 
 
 def test_no_import_cycles_between_modules() -> None:
     graph: dict[str, set[str]] = {}
-    names = {".".join(("verify", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): p for p in FILES}
+    names = {
+        ".".join(("verify", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): p
+        for p in FILES
+    }
     for name, path in names.items():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         wanted = set()
         for node in top:
             if isinstance(node, ast.ImportFrom) and node.module:
-                wanted |= {f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in names else node.module for a in node.names}
+                wanted |= {
+                    f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in names else node.module
+                    for a in node.names
+                }
             elif isinstance(node, ast.Import):
                 wanted |= {alias.name for alias in node.names}
         graph[name] = (wanted & names.keys()) - {name}
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, f"cycle: {' -> '.join((*trail[trail.index(name):], name))}"
+        assert name not in trail, f"cycle: {' -> '.join((*trail[trail.index(name) :], name))}"
         if name in done:
             return
         for other in sorted(graph[name]):
@@ -95,7 +111,14 @@ def test_no_import_cycles_between_modules() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize("statement", ["import verify", "import verify.types, verify.errors", "from verify.cli import cli; cli.main(['--help'], standalone_mode=False)"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import verify",
+        "import verify.types, verify.errors",
+        "from verify.cli import cli; cli.main(['--help'], standalone_mode=False)",
+    ],
+)
 def test_start_up_loads_nothing_heavy(statement: str) -> None:
     code = f"import sys\n{statement}\nprint([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +20,8 @@ from verify.errors import MediaError, NoDecisionError, UsageError
 from verify.types import Capture, FaceRegion, Modality, Quality, Reason, Sample, Template
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 _AUDIO_MAGIC = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xfa", b".snd")
 _AUDIO_FORMS = {(b"RIFF", b"WAVE"), (b"RF64", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC")}
-_AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".aac", ".wma"})
+_AUDIO_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".aac", ".wma"}
+)
 
 
 class Profile(StrEnum):
@@ -77,7 +80,9 @@ class Capturer:
         threads: compute threads of a single `capture`; `capture_many` runs one thread a worker.
     """
 
-    def __init__(self, bundle: ModelBundle, *, policy: CapturePolicy | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: ModelBundle, *, policy: CapturePolicy | None = None, threads: int | None = None
+    ) -> None:
         self.bundle = bundle
         self.policy = policy or CapturePolicy()
         self.threads = threads or usable_cpus()
@@ -158,7 +163,11 @@ class Capturer:
             return chain.capture(source, policy=policy)
         except MediaError as error:
             return Capture(
-                source=source_name(source), sha256="", modality=self.modality, failure=error.reason, message=str(error)
+                source=source_name(source),
+                sha256="",
+                modality=self.modality,
+                failure=error.reason,
+                message=str(error),
             )
 
     def _chain(self, threads: int) -> _Chain:
@@ -202,7 +211,9 @@ class _FaceChain:
         limits = FaceQualityLimits.for_enrolment() if enrolling else FaceQualityLimits.for_probe()
         quality = assess(sample, region, chip, limits=limits)
         if policy.gate and not quality.ok:
-            return _failed(sample, quality.reasons[0], _quality_message(sample.source, quality), quality, region)
+            return _failed(
+                sample, quality.reasons[0], _quality_message(sample.source, quality), quality, region
+            )
         vector = self._embedder.embed([chip])[0]
         return _finished(sample, vector, self._embedder.model_id, quality, region)
 
@@ -219,17 +230,19 @@ class _VoiceChain:
         self._locator = SileroLocator(bundle.locator())
 
     def capture(self, source: Source, *, policy: CapturePolicy) -> Capture:
+        import numpy as np
+
         from verify.voice.decode import open_audio
         from verify.voice.embed import average
         from verify.voice.normalise import chunks
         from verify.voice.quality import VoiceQualityLimits, VoiceQualityMeter
 
-        enrolling = policy.profile is Profile.ENROLMENT
-        limits = VoiceQualityLimits.for_enrolment() if enrolling else VoiceQualityLimits.for_probe()
         least_s = policy.min_net_speech_s
         if least_s is None:
-            least_s = float(self._contract.get("min_net_speech_s", limits.min_net_speech_s))
-        meter = VoiceQualityMeter(replace(limits, min_net_speech_s=least_s))
+            least_s = float(self._contract.get("min_net_speech_s", 2.0))
+        enrolling = policy.profile is Profile.ENROLMENT
+        limits = VoiceQualityLimits.for_enrolment if enrolling else VoiceQualityLimits.for_probe
+        meter = VoiceQualityMeter(limits(min_net_speech_s=least_s))
         vectors: list[NDArray[np.float32]] = []
         weights: list[float] = []
         audio = open_audio(source)
@@ -241,12 +254,16 @@ class _VoiceChain:
                 vectors.extend(self._embedder.embed([piece.features for piece in pieces]))
                 weights.extend(piece.net_speech_s for piece in pieces)
         quality = meter.result()
-        sample = Sample(Modality.VOICE, media=None, source=audio.source, sha256=audio.sha256, facts=audio.facts)
-        blocking = quality.reasons if policy.gate else tuple(r for r in quality.reasons if r is Reason.NO_SPEECH)
+        sample = Sample(
+            Modality.VOICE, media=None, source=audio.source, sha256=audio.sha256, facts=audio.facts
+        )
+        blocking = (
+            quality.reasons if policy.gate else tuple(r for r in quality.reasons if r is Reason.NO_SPEECH)
+        )
         if blocking or not vectors:
             reason = blocking[0] if blocking else Reason.NO_SPEECH
             return _failed(sample, reason, _quality_message(sample.source, quality), quality)
-        return _finished(sample, average(vectors, weights), self._embedder.model_id, quality, None)
+        return _finished(sample, average(np.stack(vectors), weights), self._embedder.model_id, quality, None)
 
 
 def _finished(
@@ -264,7 +281,11 @@ def _finished(
 
 
 def _failed(
-    sample: Sample, reason: Reason, message: str, quality: Quality | None = None, region: FaceRegion | None = None
+    sample: Sample,
+    reason: Reason,
+    message: str,
+    quality: Quality | None = None,
+    region: FaceRegion | None = None,
 ) -> Capture:
     return Capture(
         source=sample.source,
@@ -280,7 +301,9 @@ def _failed(
 
 def _quality_message(source: str, quality: Quality) -> str:
     measured = ", ".join(f"{name} {value:.3g}" for name, value in quality.measures.items())
-    return f"{source}: {', '.join(reason.value for reason in quality.reasons)} ({measured}); take another sample"
+    return (
+        f"{source}: {', '.join(reason.value for reason in quality.reasons)} ({measured}); take another sample"
+    )
 
 
 def ordered_map(one: Callable[[Any], Any], items: Iterable[Any], *, workers: int) -> Iterator[Any]:

@@ -14,7 +14,8 @@ environment, 70 unexpected.
     - MediaError, ManifestError, ScoreError, InsufficientTrialsError
     - GalleryError: UnknownSubjectError, DuplicateSubjectError, EnrolmentRefusedError
   - EnvironmentProblemError (5)
-    - ModelError: UnknownModelError, ModelNotInstalledError, ModelIntegrityError, ModelMismatchError, DownloadError
+    - ModelError: UnknownModelError, ModelNotInstalledError, ModelIntegrityError, ModelMismatchError,
+      DownloadError
     - MissingExtraError, StorageError
 """
 

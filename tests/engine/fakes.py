@@ -22,7 +22,7 @@ def subject_direction(subject: str) -> np.ndarray:
 
 def template(name: str, *, model_id: str = MODEL_ID) -> Template:
     """``anna-3`` is the third sample of anna: near anna's direction, with noise of its own."""
-    subject = name.split("-")[0]
+    subject = name.split("-", maxsplit=1)[0]
     vector = subject_direction(subject) + 0.35 * subject_direction(f"noise of {name}")
     return Template((vector / np.linalg.norm(vector)).astype(np.float32), model_id, Modality.FACE)
 
@@ -52,7 +52,9 @@ class FakeCapturer:
         sha = hashlib.sha256(source.encode()).hexdigest()
         if source == "!empty":
             return Capture(source, sha, self.modality, failure=Reason.NO_FACE, message="!empty: no face")
-        return Capture(source, sha, self.modality, template(source, model_id=self.model_id), Quality({"sharpness": 1.0}))
+        return Capture(
+            source, sha, self.modality, template(source, model_id=self.model_id), Quality({"sharpness": 1.0})
+        )
 
     def capture_many(self, sources, *, workers=None, policy=None):
         del workers
@@ -66,7 +68,7 @@ class FakeCapturer:
         return self.capture(one), self.capture(other)
 
 
-def point(target: float, threshold: float, **changes) -> OperatingPoint:
+def point(target: float, threshold: float, **changes: object) -> OperatingPoint:
     values = {
         "name": f"face-fmr-{target:g}",
         "model_id": MODEL_ID,
@@ -80,4 +82,3 @@ def point(target: float, threshold: float, **changes) -> OperatingPoint:
 
 
 LADDER = (point(1e-2, 0.40), point(1e-3, 0.50), point(1e-4, 0.60))
-

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from tests.engine.fakes import LADDER, MODEL_ID, FakeCapturer, point, template
 from verify.engine import Verifier
 from verify.errors import DuplicateSubjectError, MediaError, ModelMismatchError, UsageError
@@ -46,7 +47,9 @@ def test_score_equal_to_the_threshold_is_an_accept(capturer: FakeCapturer) -> No
     score = verifier.compare("anna-1", "bob-1").score
     assert score is not None
     assert Verifier(capturer, uncalibrated=score).compare("anna-1", "bob-1").accepted
-    assert not Verifier(capturer, uncalibrated=float(np.nextafter(score, 2))).compare("anna-1", "bob-1").accepted
+    assert (
+        not Verifier(capturer, uncalibrated=float(np.nextafter(score, 2))).compare("anna-1", "bob-1").accepted
+    )
 
 
 def test_without_operating_point_the_engine_refuses(capturer: FakeCapturer) -> None:
@@ -61,7 +64,11 @@ def test_without_operating_point_the_engine_refuses(capturer: FakeCapturer) -> N
 def test_uncalibrated_says_so_in_every_result(capturer: FakeCapturer) -> None:
     verifier = Verifier(capturer, gallery=MemoryGallery(), operating_points=(), uncalibrated=0.4)
     verifier.enroll("anna", ["anna-1"])
-    for result in (verifier.match("anna", "anna-2"), verifier.compare("anna-1", "anna-2"), verifier.identify("anna-2")):
+    for result in (
+        verifier.match("anna", "anna-2"),
+        verifier.compare("anna-1", "anna-2"),
+        verifier.identify("anna-2"),
+    ):
         assert not result.calibrated
         assert result.operating_point is None
         assert "UNCALIBRATED" in result.message
@@ -75,7 +82,9 @@ def test_impossible_targets_are_usage_errors(capturer: FakeCapturer, rate: float
         Verifier(capturer, target_fpir=rate)
 
 
-def test_the_ladder_gives_the_loosest_sufficient_rung_and_refuses_past_its_end(capturer: FakeCapturer) -> None:
+def test_the_ladder_gives_the_loosest_sufficient_rung_and_refuses_past_its_end(
+    capturer: FakeCapturer,
+) -> None:
     def threshold(fmr: float) -> float | None:
         return Verifier(capturer, target_fmr=fmr).judge.one_to_one().threshold
 
@@ -100,7 +109,10 @@ def test_identify_refuses_a_gallery_that_outgrew_its_proof(capturer: FakeCapture
     assert verifier.identify("anna-2").outcome is IdentifyOutcome.MATCH
     verifier.enroll("bob", ["bob-1"])
     found = verifier.identify("anna-2")
-    assert (found.outcome, found.reason) == (IdentifyOutcome.NO_DECISION, Reason.GALLERY_OUTGREW_OPERATING_POINT)
+    assert (found.outcome, found.reason) == (
+        IdentifyOutcome.NO_DECISION,
+        Reason.GALLERY_OUTGREW_OPERATING_POINT,
+    )
     assert found.subject_id is None
 
 
@@ -133,7 +145,9 @@ def test_capture_failures_are_no_decisions_with_their_reason(verifier: Verifier)
         verifier.match("anna", "!broken")
 
 
-def test_unknown_subject_is_no_decision_and_costs_no_capture(verifier: Verifier, capturer: FakeCapturer) -> None:
+def test_unknown_subject_is_no_decision_and_costs_no_capture(
+    verifier: Verifier, capturer: FakeCapturer
+) -> None:
     decision = verifier.match("nobody", "anna-1")
     assert (decision.outcome, decision.reason) == (Outcome.NO_DECISION, Reason.UNKNOWN_SUBJECT)
     assert capturer.seen == []
@@ -184,7 +198,9 @@ def test_look_alikes_are_reported_or_refused(verifier: Verifier) -> None:
     verifier.enroll("anna", ["anna-1", "anna-2"])
     reported = verifier.enroll("anne", ["anna-3"])
     assert len(reported.added) == 1
-    assert [(f.reason, f.subject_id) for f in reported.findings] == [(Reason.LOOKS_LIKE_ANOTHER_SUBJECT, "anna")]
+    assert [(f.reason, f.subject_id) for f in reported.findings] == [
+        (Reason.LOOKS_LIKE_ANOTHER_SUBJECT, "anna")
+    ]
     refused = verifier.enroll("ann", ["anna-4"], refuse_lookalikes=True)
     assert not refused.added
 
@@ -217,7 +233,10 @@ def test_matches_from_many_threads_while_others_enrol(verifier: Verifier) -> Non
 
     def ask(i: int) -> None:
         for k in range(3, 9):
-            if not verifier.match(f"s{i}", f"s{i}-{k}").accepted or verifier.match(f"s{i}", f"s{(i + 1) % 20}-{k}").accepted:
+            if (
+                not verifier.match(f"s{i}", f"s{i}-{k}").accepted
+                or verifier.match(f"s{i}", f"s{(i + 1) % 20}-{k}").accepted
+            ):
                 wrong.append(f"s{i}-{k}")
             verifier.enroll(f"new {i} {k}", [f"new{i}{k}-1"])
 

@@ -17,14 +17,26 @@ from verify.errors import VerifyError
 
 # command -> (module, attribute, one line for --help)
 COMMANDS = {
-    "demo": ("verify.cli.demo", "demo", "See real people enrolled, matched and refused, by face and by voice."),
+    "demo": (
+        "verify.cli.demo",
+        "demo",
+        "See real people enrolled, matched and refused, by face and by voice.",
+    ),
     "enroll": ("verify.cli.enroll", "enroll", "Enrol one subject, or many from a folder tree or CSV."),
     "match": ("verify.cli.match", "match", "Decide whether a probe is the claimed subject (1:1)."),
-    "identify": ("verify.cli.identify", "identify", "Find who a probe is, or that it is nobody enrolled (1:N)."),
+    "identify": (
+        "verify.cli.identify",
+        "identify",
+        "Find who a probe is, or that it is nobody enrolled (1:N).",
+    ),
     "compare": ("verify.cli.compare", "compare", "Compare two files; nothing is stored."),
     "gallery": ("verify.cli.gallery", "gallery", "List, show, delete, export, import and check references."),
     "models": ("verify.cli.models", "models", "List, pull, show, build and remove model bundles."),
-    "calibrate": ("verify.cli.calibrate", "calibrate", "Choose and prove a threshold for a target rate on your own data."),
+    "calibrate": (
+        "verify.cli.calibrate",
+        "calibrate",
+        "Choose and prove a threshold for a target rate on your own data.",
+    ),
     "doctor": ("verify.cli.doctor", "doctor", "Check this installation, its models and its gallery."),
 }
 
@@ -72,7 +84,9 @@ def main(args: list[str] | None = None) -> None:
     try:
         code = cli.main(args=argv, prog_name="verify", standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("interrupted: everything acknowledged so far is kept; run the same command to go on", err=True)
+        click.echo(
+            "interrupted: everything acknowledged so far is kept; run the same command to go on", err=True
+        )
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()
@@ -83,7 +97,7 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception as error:  # noqa: BLE001  the last line of defence: never a bare traceback
+    except Exception as error:
         _show(error, as_json="--json" in argv)
         if os.environ.get("VERIFY_TRACEBACK"):
             raise

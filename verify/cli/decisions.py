@@ -73,7 +73,11 @@ def exit_code_of_failures(failures: Iterable[Capture | Reason | None]) -> int:
     reasons = [getattr(failure, "failure", failure) for failure in failures]
     if not reasons:
         return EXIT_ACCEPT
-    return EXIT_BAD_DATA if any(reason is None or reason in _UNREADABLE for reason in reasons) else EXIT_NO_DECISION
+    return (
+        EXIT_BAD_DATA
+        if any(reason is None or reason in _UNREADABLE for reason in reasons)
+        else EXIT_NO_DECISION
+    )
 
 
 def _with_verdict(result: Decision | Identification) -> dict[str, Any]:
@@ -94,6 +98,7 @@ def _print_basis(result: Decision | Identification) -> None:
     click.echo(f"  because    {result.message}")
     point = result.operating_point
     if point is not None:
-        measured = f"on unseen subjects FMR {point.fmr.value:.2e} (<= {point.fmr.upper:.2e}), FNMR {point.fnmr.value:.2%}"
-        click.echo(f"  proof      {measured} (<= {point.fnmr.upper:.2%}), at {point.confidence:.0%} confidence")
+        fmr = f"FMR {point.fmr.value:.2e} (<= {point.fmr.upper:.2e})"
+        fnmr = f"FNMR {point.fnmr.value:.2%} (<= {point.fnmr.upper:.2%})"
+        click.echo(f"  proof      on unseen subjects {fmr}, {fnmr} at {point.confidence:.0%} confidence")
     click.echo(f"  model      {result.modality.value} {result.model_id[:12]}")

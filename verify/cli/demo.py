@@ -10,8 +10,19 @@ from verify.cli.output import json_option
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with real media: one sub-folder a subject, for faces, voices or both. [default: VERIFY_DATA, else fetched sample media]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("verify-demo"), show_default=True, help="Folder for the gallery and the report.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Real media, one sub-folder a subject: faces, voices or both. [default: VERIFY_DATA, else fetched samples]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("verify-demo"),
+    show_default=True,
+    help="Folder for the gallery and the report.",
+)
 @click.option("--offline", is_flag=True, help="Fetch nothing: models and media must be on this machine.")
 @json_option
 def demo(data: Path | None, *, output: Path, offline: bool, as_json: bool) -> int:

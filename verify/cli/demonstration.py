@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 def run_demo(data: Path | None, *, output: Path, offline: bool, as_json: bool) -> int:
     """Play the demonstration; return 0 if no decision was wrong, else 1."""
     from verify.engine.demo import find_casts
-    from verify.models.atomic import write_text
+    from verify.models.atomic import write_file
     from verify.report.demo import demo_page
 
     root, origin = _media(data, offline=offline, quiet=as_json)
     casts = find_casts(root)
     parts = [_play(cast, output=output, origin=origin, offline=offline, as_json=as_json) for cast in casts]
     output.mkdir(parents=True, exist_ok=True)
-    write_text(output / "report.html", demo_page(parts))
-    write_text(output / "report.json", json.dumps(jsonable(parts), ensure_ascii=False, indent=2) + "\n")
+    write_file(output / "report.html", demo_page(parts).encode())
+    write_file(output / "report.json", json.dumps(jsonable(parts), ensure_ascii=False, indent=2).encode())
     if as_json:
         print_json({"media": origin, "report": output / "report.html", "parts": parts})
     else:
@@ -56,7 +56,7 @@ def _media(data: Path | None, *, offline: bool, quiet: bool) -> tuple[Path, str]
 
 def _play(cast: Cast, *, output: Path, origin: str, offline: bool, as_json: bool) -> DemoPart:
     from verify.engine import Verifier
-    from verify.engine.demo import Step, play
+    from verify.engine.demo import play
     from verify.models import pull
     from verify.report.demo import DemoPart
 
@@ -69,7 +69,9 @@ def _play(cast: Cast, *, output: Path, origin: str, offline: bool, as_json: bool
     steps: list[Step] = []
     enrolments: list[Enrolment] = []
     with Verifier.open(alias, gallery=path) as verifier:
-        for _, done in progress(play(cast, verifier), total=None, label=f"{alias}s of {cast.folder.name}", quiet=as_json):
+        for _, done in progress(
+            play(cast, verifier), total=None, label=f"{alias}s of {cast.folder.name}", quiet=as_json
+        ):
             (enrolments if isinstance(done, Enrolment) else steps).append(done)  # type: ignore[arg-type]
         ruling = verifier.judge.one_to_one()
         bundle = verifier.capturer.bundle
@@ -77,7 +79,7 @@ def _play(cast: Cast, *, output: Path, origin: str, offline: bool, as_json: bool
     left_out += [finding.message for done in enrolments for finding in done.findings]
     part = DemoPart(
         modality=alias,
-        media=f"{cast.folder.name} ({origin.split()[0]})",
+        media=f"{cast.folder.name} ({origin.split(maxsplit=1)[0]})",
         model=bundle.name,
         model_id=bundle.model_id,
         enrolled=sum(1 for done in enrolments if done.added),
@@ -98,7 +100,11 @@ def _row(step: Step) -> Any:
 
     found = step.result
     identified = isinstance(found, Identification)
-    score = (found.candidates[0].score if found.candidates else None) if isinstance(found, Identification) else found.score
+    score = (
+        (found.candidates[0].score if found.candidates else None)
+        if isinstance(found, Identification)
+        else found.score
+    )
     outcome = found.outcome.value + (f" {found.subject_id}" if identified and found.subject_id else "")
     return DemoRow(
         task="1:N" if identified else "1:1",
@@ -115,10 +121,20 @@ def _row(step: Step) -> Any:
 def _print(part: DemoPart) -> None:
     signs = {True: "right", False: "WRONG", None: "-"}
     rows = [
-        (r.task, r.truth, r.claim or "?", r.file, "" if r.score is None else f"{r.score:+.3f}", r.outcome, signs[r.right])
+        (
+            r.task,
+            r.truth,
+            r.claim or "?",
+            r.file,
+            "" if r.score is None else f"{r.score:+.3f}",
+            r.outcome,
+            signs[r.right],
+        )
         for r in part.rows
     ]
-    click.secho(f"\n{part.modality}: {part.enrolled} subjects, {part.templates} templates; {part.note}", bold=True)
+    click.secho(
+        f"\n{part.modality}: {part.enrolled} subjects, {part.templates} templates; {part.note}", bold=True
+    )
     print_table(("task", "probe shows", "claims", "file", "score", "decision", ""), rows)
     for text in part.left_out:
         click.echo(f"left out: {text}")

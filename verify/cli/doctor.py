@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from verify.cli.options import gallery_option
 from verify.cli.output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SIGNS = {"ok": "ok", "warning": "look", "failed": "FAILED"}
 
@@ -26,5 +29,7 @@ def doctor(gallery: Path | None, *, as_json: bool) -> int:
     if as_json:
         print_json({"fit": all(f.state != "failed" for f in findings), "checks": findings})
     else:
-        print_table(("check", "", "what was found"), [(f.check, _SIGNS[f.state], f.message) for f in findings])
+        print_table(
+            ("check", "", "what was found"), [(f.check, _SIGNS[f.state], f.message) for f in findings]
+        )
     return 5 if any(f.state == "failed" for f in findings) else 0

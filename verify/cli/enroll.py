@@ -14,14 +14,27 @@ from verify.cli.verifier import gallery_verifier_options
 @click.command()
 @click.argument("subject", required=False)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--from", "bulk", type=click.Path(path_type=Path), help="Bulk: a folder with one sub-folder a subject, or a CSV `subject,path`.")
-@click.option("--failures", type=click.Path(path_type=Path), help="Bulk: also write the list of what failed and why to this CSV.")
+@click.option(
+    "--from",
+    "bulk",
+    type=click.Path(path_type=Path),
+    help="Bulk: a folder with one sub-folder a subject, or a CSV `subject,path`.",
+)
+@click.option(
+    "--failures",
+    type=click.Path(path_type=Path),
+    help="Bulk: also write the list of what failed and why to this CSV.",
+)
 @click.option("--key", "idempotency_key", help="Idempotency key: a retry with the same key enrols once.")
-@click.option("--allow-inconsistent", is_flag=True, help="Keep samples that disagree with the subject's others.")
+@click.option(
+    "--allow-inconsistent", is_flag=True, help="Keep samples that disagree with the subject's others."
+)
 @click.option("--refuse-lookalikes", is_flag=True, help="Leave out samples that match another subject.")
 @gallery_verifier_options
 @json_option
-def enroll(subject: str | None, files: tuple[Path, ...], *, bulk: Path | None, as_json: bool, **rest: Any) -> int:
+def enroll(
+    subject: str | None, files: tuple[Path, ...], *, bulk: Path | None, as_json: bool, **rest: Any
+) -> int:
     """Enrol SUBJECT from FILES (photos or recordings), or many subjects with --from.
 
     A sample that fails capture, disagrees with the subject's other samples or is stored already is

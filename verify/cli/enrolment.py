@@ -44,7 +44,11 @@ def enroll_one(
         print_json(done)
     else:
         _print_enrolment(done)
-    left_out = [f.reason for f in done.findings if f.reason is Reason.INCONSISTENT_WITH_REFERENCE and not allow_inconsistent]
+    left_out: list[Reason] = [
+        f.reason
+        for f in done.findings
+        if f.reason is Reason.INCONSISTENT_WITH_REFERENCE and not allow_inconsistent
+    ]
     if refuse_lookalikes:
         left_out += [f.reason for f in done.findings if f.reason is Reason.LOOKS_LIKE_ANOTHER_SUBJECT]
     return exit_code_of_failures([*done.failures, *left_out])
@@ -64,17 +68,23 @@ def enroll_from(
 
     items = read_bulk(bulk)
     verifier = open_verifier(items[0].paths[0], **engine)
-    results: list[BulkResult] = []
     run = enroll_many(
         verifier, items, allow_inconsistent=allow_inconsistent, refuse_lookalikes=refuse_lookalikes
     )
-    for result in progress(run, total=len(items), label="enrolling subjects", quiet=as_json):
-        results.append(result)
+    results: list[BulkResult] = list(
+        progress(run, total=len(items), label="enrolling subjects", quiet=as_json)
+    )
     failed = [(r.item.subject_id, *failure) for r in results for failure in r.failed]
     if failures is not None:
         with failures.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("subject", "file", "reason", "message"), *failed])
-    findings = [f for r in results if r.enrolment for f in r.enrolment.findings if f.reason is Reason.LOOKS_LIKE_ANOTHER_SUBJECT]
+    findings = [
+        f
+        for r in results
+        if r.enrolment
+        for f in r.enrolment.findings
+        if f.reason is Reason.LOOKS_LIKE_ANOTHER_SUBJECT
+    ]
     summary = {
         "subjects": len(results),
         "subjects_with_new_templates": sum(1 for r in results if r.enrolment and r.enrolment.added),

@@ -13,7 +13,9 @@ from verify.cli.verifier import gallery_verifier_options
 
 @click.command()
 @click.argument("probe", type=click.Path(path_type=Path))
-@click.option("--top", "top_k", default=5, show_default=True, type=click.IntRange(1, 1000), help="Candidates to show.")
+@click.option(
+    "--top", "top_k", default=5, show_default=True, type=click.IntRange(1, 1000), help="Candidates to show."
+)
 @gallery_verifier_options
 @json_option
 def identify(probe: Path, *, top_k: int, as_json: bool, **engine: Any) -> int:

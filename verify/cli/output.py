@@ -29,9 +29,13 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Template):
         return {"model_id": value.model_id, "modality": value.modality.value}
     if isinstance(value, Rate):
-        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)} | {"value": jsonable(value.value)}
+        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)} | {
+            "value": jsonable(value.value)
+        }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name != "vector"}
+        return {
+            f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name != "vector"
+        }
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):

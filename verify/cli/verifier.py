@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +10,31 @@ import click
 from verify.cli.options import gallery_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from verify.engine import Verifier
 
 _OPTIONS = (
-    click.option("--model", "-m", help="Model bundle: face, voice, a name of `verify models list` or a folder. [default: by the file's kind]"),
-    click.option("--fmr", type=float, help="False match rate that a 1:1 decision must hold. [default: 0.001]"),
+    click.option(
+        "--model",
+        "-m",
+        help="Model bundle: face, voice, a name of `verify models list` or a folder. [default: by the file's kind]",
+    ),
+    click.option(
+        "--fmr", type=float, help="False match rate that a 1:1 decision must hold. [default: 0.001]"
+    ),
     click.option("--fpir", type=float, help="False alarm rate that a 1:N search must hold. [default: 0.01]"),
     click.option(
         "--operating-points",
         type=click.Path(path_type=Path),
         help="Ladder of thresholds made by `verify calibrate`. [default: the model bundle's own]",
     ),
-    click.option("--uncalibrated", type=float, metavar="COSINE", help="Judge by this raw threshold, which proves nothing; every output says so."),
+    click.option(
+        "--uncalibrated",
+        type=float,
+        metavar="COSINE",
+        help="Judge by this raw threshold, which proves nothing; every output says so.",
+    ),
 )
 
 

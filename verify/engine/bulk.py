@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verify.data.manifest import read_manifest
@@ -17,6 +16,7 @@ from verify.types import Enrolment, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from verify.engine.verifier import Verifier
 
@@ -51,7 +51,11 @@ class BulkResult:
             return [(str(path), None, self.error) for path in self.item.paths]
         failures = [(c.source, c.failure, c.message) for c in self.enrolment.failures]
         left_out = (Reason.INCONSISTENT_WITH_REFERENCE,)
-        return failures + [(f.message.split(": ")[0], f.reason, f.message) for f in self.enrolment.findings if f.reason in left_out]
+        return failures + [
+            (f.message.split(": ")[0], f.reason, f.message)
+            for f in self.enrolment.findings
+            if f.reason in left_out
+        ]
 
 
 def read_bulk(source: Path) -> list[BulkItem]:
@@ -62,7 +66,7 @@ def read_bulk(source: Path) -> list[BulkItem]:
     """
     by_subject: dict[str, list[Path]] = {}
     for entry in read_manifest(source).entries:
-        by_subject.setdefault(entry.subject, []).append(entry.path)
+        by_subject.setdefault(entry.subject_id, []).append(entry.path)
     return [BulkItem(subject, tuple(paths)) for subject, paths in by_subject.items()]
 
 
@@ -84,7 +88,11 @@ def enroll_many(
     """
     for item in items:
         try:
-            stored = {r.source_sha256 for r in verifier.gallery.records(item.subject_id) if r.model_id == verifier.capturer.model_id}
+            stored = {
+                r.source_sha256
+                for r in verifier.gallery.records(item.subject_id)
+                if r.model_id == verifier.capturer.model_id
+            }
             fresh = [path for path in item.paths if not stored or _sha256(path) not in stored]
             skipped = len(item.paths) - len(fresh)
             enrolment = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verify.capture import guess_modality
@@ -13,6 +12,7 @@ from verify.types import Decision, Enrolment, Identification, IdentifyOutcome, M
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from verify.engine.verifier import Verifier
 
@@ -63,7 +63,7 @@ def find_casts(root: Path) -> list[Cast]:
         ManifestError: no folder below `root` is suitable.
     """
     found: dict[Modality, list[Cast]] = {}
-    for folder in (root, *sorted(path for path in root.glob("**/") if path != root and len(path.relative_to(root).parts) <= 3)):
+    for folder in (root, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))):
         cast = _cast(folder)
         if cast is not None:
             found.setdefault(cast.modality, []).append(cast)
@@ -89,7 +89,9 @@ def play(cast: Cast, verifier: Verifier) -> Iterator[tuple[str, Enrolment | Step
         decision = verifier.match(claim, probe)
         right = None if decision.outcome is Outcome.NO_DECISION else decision.accepted == (kind == "mated")
         yield f"match {probe.name}", Step(kind, truth, claim, probe, decision, right)
-    searches = [(subject, probe, "enrolled") for subject, (_, probes) in cast.enrolled.items() for probe in probes]
+    searches = [
+        (subject, probe, "enrolled") for subject, (_, probes) in cast.enrolled.items() for probe in probes
+    ]
     searches += [(stranger, probe, "stranger") for stranger, probe in cast.strangers.items()]
     for truth, probe, kind in searches:
         found = verifier.identify(probe)
@@ -123,7 +125,21 @@ def _parts(files: list[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def _media(folder: Path) -> list[Path]:
-    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
+    suffixes = {
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".mp3",
+        ".aif",
+        ".aiff",
+    }
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
 
 
@@ -136,6 +152,8 @@ def _typical_bytes(files: list[Path]) -> int:
 
 
 def _fitness(cast: Cast) -> tuple[int, int]:
-    parts = sum(len(references) + len(probes) for references, probes in cast.enrolled.values()) + len(cast.strangers)
+    parts = sum(len(references) + len(probes) for references, probes in cast.enrolled.values()) + len(
+        cast.strangers
+    )
     files = [path for references, probes in cast.enrolled.values() for path in references + probes]
     return parts, _typical_bytes(files)

@@ -16,7 +16,17 @@ from verify.errors import ModelNotInstalledError, VerifyError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LIBRARIES = ("numpy", "scipy", "onnxruntime", "onnx", "opencv-python-headless", "soundfile", "soxr", "click", "rich")
+_LIBRARIES = (
+    "numpy",
+    "scipy",
+    "onnxruntime",
+    "onnx",
+    "opencv-python-headless",
+    "soundfile",
+    "soxr",
+    "click",
+    "rich",
+)
 _EXTRAS = {"train": ("torch", "torchaudio", "pytorch-metric-learning", "scikit-learn"), "dlib": ("dlib-bin",)}
 _LEAST_FREE_BYTES = 500_000_000
 
@@ -45,7 +55,11 @@ def _libraries() -> Iterator[HealthFinding]:
             yield HealthFinding(name, "ok", version)
     for extra, names in _EXTRAS.items():
         missing = [name for name in names if _version(name) is None]
-        text = "installed" if not missing else f"optional, not installed: `pip install verify[{extra}]` brings it"
+        text = (
+            "installed"
+            if not missing
+            else f"optional, not installed: `pip install verify[{extra}]` brings it"
+        )
         yield HealthFinding(f"extra [{extra}]", "ok", text)
 
 
@@ -69,7 +83,9 @@ def _models() -> Iterator[HealthFinding]:
         except VerifyError as error:
             yield HealthFinding(f"model {alias}", "failed", str(error))
         else:
-            yield HealthFinding(f"model {alias}", "ok", f"{bundle.name} {bundle.model_id[:12]}, licence {bundle.card.licence}")
+            yield HealthFinding(
+                f"model {alias}", "ok", f"{bundle.name} {bundle.model_id[:12]}, licence {bundle.card.licence}"
+            )
             yield _points(alias)
 
 
@@ -83,7 +99,9 @@ def _points(alias: str) -> HealthFinding:
     if not points:
         message = "no operating point: every decision will be refused until `verify calibrate` made one"
         return HealthFinding(f"thresholds {alias}", "warning", message)
-    rungs = ", ".join(f"FMR {p.target_fmr:g} at {p.threshold:.3f}" for p in sorted(points, key=lambda p: -p.target_fmr))
+    rungs = ", ".join(
+        f"FMR {p.target_fmr:g} at {p.threshold:.3f}" for p in sorted(points, key=lambda p: -p.target_fmr)
+    )
     return HealthFinding(f"thresholds {alias}", "ok", rungs)
 
 
@@ -105,7 +123,10 @@ def _disks(gallery: Path | None) -> Iterator[HealthFinding]:
     from verify.gallery import default_path
     from verify.models import default_models_dir
 
-    for name, place in (("models folder", default_models_dir()), ("gallery folder", (gallery or default_path()).parent)):
+    for name, place in (
+        ("models folder", default_models_dir()),
+        ("gallery folder", (gallery or default_path()).parent),
+    ):
         there = next(path for path in (place, *place.resolve().parents) if path.exists())
         free = shutil.disk_usage(there).free
         if not os.access(there, os.W_OK):

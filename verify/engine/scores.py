@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from verify.types import Candidate
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from verify.protocols import Gallery
 
 
 def reference_score(probe: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
@@ -38,7 +42,7 @@ def consistent(
     keep = np.ones(len(new), dtype=bool)
     means = np.full(len(new), np.nan)
     among = (new @ new.T).astype(np.float64)
-    before = (new @ existing.T).astype(np.float64)
+    before = (new @ existing.T).astype(np.float64) if len(existing) else np.zeros((len(new), 0))
     while keep.any():
         kept = np.flatnonzero(keep)
         others = len(kept) - 1 + len(existing)
@@ -54,3 +58,27 @@ def consistent(
         if others == 1 and len(existing) == 0:
             keep[kept] = False
     return keep, means
+
+
+def search_by_reference(
+    gallery: Gallery, probe: NDArray[np.float32], *, model_id: str, top_k: int
+) -> tuple[Candidate, ...]:
+    """The `top_k` subjects of highest mean score, exactly.
+
+    The gallery ranks subjects by their best template, which bounds the mean from above: once the best
+    template of the last subject looked at is below the `top_k`-th mean, nobody further down can
+    come in (Fagin's threshold algorithm). In practice the first look is enough.
+    """
+    look = max(2 * top_k, 8)
+    while True:
+        ranked = gallery.search(probe, model_id=model_id, top_k=look)
+        means = [
+            Candidate(
+                c.subject_id, reference_score(probe, gallery.templates(c.subject_id, model_id=model_id))
+            )
+            for c in ranked
+        ]
+        means.sort(key=lambda c: (-c.score, c.subject_id))
+        if len(ranked) < look or means[top_k - 1].score >= ranked[-1].score:
+            return tuple(means[:top_k])
+        look *= 4

@@ -94,7 +94,11 @@ class Judge:
         """The threshold for a search over `gallery_size` subjects at the target FPIR."""
         size = max(1, gallery_size)
         asked = f"FPIR {self.target_fpir:g} over {size} subjects (FMR {self.target_fpir / size:.2g} each)"
-        return self._rule(self.target_fpir / size, asked=asked, way_out="search a smaller gallery, or ask for a higher --fpir")
+        return self._rule(
+            self.target_fpir / size,
+            asked=asked,
+            way_out="search a smaller gallery, or ask for a higher --fpir",
+        )
 
     def _rule(self, max_fmr: float, *, asked: str, way_out: str) -> Ruling:
         if self._uncalibrated is not None:
@@ -104,7 +108,9 @@ class Judge:
             if point.mode != "1:1" or point.score_space != "cosine":
                 continue
             if point.target_fmr <= max_fmr or math.isclose(point.target_fmr, max_fmr, rel_tol=1e-9):
-                message = f"{point.name}: threshold {point.threshold:.4f}, proven for FMR <= {point.target_fmr:g}"
+                message = (
+                    f"{point.name}: threshold {point.threshold:.4f}, proven for FMR <= {point.target_fmr:g}"
+                )
                 return Ruling(point.threshold, point, message, calibrated=True)
         if not self._points:
             message = (
@@ -113,5 +119,8 @@ class Judge:
             )
         else:
             rungs = ", ".join(f"{point.target_fmr:g}" for point in self._points)
-            message = f"no operating point supports {asked}: the ladder has FMR {rungs}; {way_out}, or calibrate with more subjects"
+            message = (
+                f"no operating point supports {asked}: the ladder has FMR {rungs}; {way_out}, or calibrate with "
+                "more subjects"
+            )
         return Ruling(None, None, message, calibrated=True)

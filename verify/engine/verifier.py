@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
-from verify.capture import Capturer, CapturePolicy, Profile
-from verify.engine.scores import consistent, reference_score
+from verify.capture import CapturePolicy, Capturer, Profile
+from verify.engine.enrolment import screen
+from verify.engine.scores import reference_score, search_by_reference
 from verify.engine.thresholds import DEFAULT_TARGET_FMR, DEFAULT_TARGET_FPIR, Judge
 from verify.errors import DuplicateSubjectError, ModelMismatchError, UsageError
 from verify.gallery.subject import check_subject_id
@@ -16,7 +15,6 @@ from verify.types import (
     Capture,
     Decision,
     Enrolment,
-    Finding,
     Identification,
     IdentifyOutcome,
     Outcome,
@@ -69,7 +67,11 @@ class Verifier:
         points = capturer.bundle.operating_points() if operating_points is None else operating_points
         self.capturer = capturer
         self.judge = Judge(
-            capturer.model_id, points, target_fmr=target_fmr, target_fpir=target_fpir, uncalibrated=uncalibrated
+            capturer.model_id,
+            points,
+            target_fmr=target_fmr,
+            target_fpir=target_fpir,
+            uncalibrated=uncalibrated,
         )
         self._gallery = gallery
         self._clock = clock
@@ -167,9 +169,15 @@ class Verifier:
             return Enrolment(subject_id, capturer.modality, capturer.model_id, added=written, replayed=True)
         captures = list(capturer.capture_many(sources, workers=workers, policy=self._enrolling))
         failures = tuple(capture for capture in captures if not capture.ok)
-        fresh, findings = self._not_stored(subject_id, [capture for capture in captures if capture.ok])
-        fresh, doubts = self._agreeing(subject_id, fresh, allow_inconsistent=allow_inconsistent)
-        fresh, alike = self._unlike_others(subject_id, fresh, refuse=refuse_lookalikes)
+        fresh, findings = screen(
+            [capture for capture in captures if capture.ok],
+            subject_id=subject_id,
+            model_id=capturer.model_id,
+            gallery=gallery,
+            ruling=self.judge.one_to_one(),
+            allow_inconsistent=allow_inconsistent,
+            refuse_lookalikes=refuse_lookalikes,
+        )
         added: tuple[TemplateRecord, ...] = ()
         if fresh:
             records = tuple(self._record(subject_id, capture, idempotency_key) for capture in fresh)
@@ -181,7 +189,7 @@ class Verifier:
             model_id=capturer.model_id,
             added=added,
             failures=failures,
-            findings=(*findings, *doubts, *alike),
+            findings=findings,
         )
 
     def match(self, subject_id: str, source: Source) -> Decision:
@@ -220,12 +228,16 @@ class Verifier:
         size = self.gallery.count(model_id=model_id)
 
         def undecided(reason: Reason, message: str, probe: Capture | None = None) -> Identification:
-            return Identification(IdentifyOutcome.NO_DECISION, reason, message, modality, model_id, size, probe=probe)
+            return Identification(
+                IdentifyOutcome.NO_DECISION, reason, message, modality, model_id, size, probe=probe
+            )
 
         if size == 0:
             if self.gallery.model_ids(modality=modality):
                 return undecided(Reason.MODEL_MISMATCH, self._mismatch_message())
-            return undecided(Reason.EMPTY_GALLERY, f"nobody is enrolled by {modality.value}: `verify enroll` first")
+            return undecided(
+                Reason.EMPTY_GALLERY, f"nobody is enrolled by {modality.value}: `verify enroll` first"
+            )
         ruling = self.judge.one_to_many(size)
         if ruling.threshold is None:
             outgrown = self.judge.one_to_many(1).threshold is not None
@@ -234,7 +246,9 @@ class Verifier:
         probe = self.capturer.capture(source)
         if probe.template is None or probe.failure is not None:
             return undecided(probe.failure or Reason.INVALID_SAMPLES, probe.message, probe)
-        found = self.gallery.search(probe.template.vector, model_id=model_id, top_k=max(2, top_k))
+        found = search_by_reference(
+            self.gallery, probe.template.vector, model_id=model_id, top_k=max(2, top_k)
+        )
         above = [candidate for candidate in found if candidate.score >= ruling.threshold]
         if not above:
             outcome, reason = IdentifyOutcome.UNKNOWN, Reason.SCORE_BELOW_THRESHOLD
@@ -332,11 +346,15 @@ class Verifier:
     def _no_reference(self, subject_id: str) -> Decision:
         if any(record.modality is self.capturer.modality for record in self.gallery.records(subject_id)):
             return self._undecided(Reason.MODEL_MISMATCH, self._mismatch_message(), subject_id=subject_id)
-        message = f"no {self.capturer.modality.value} reference for subject {subject_id!r}: `verify enroll` first"
+        message = (
+            f"no {self.capturer.modality.value} reference for subject {subject_id!r}: `verify enroll` first"
+        )
         return self._undecided(Reason.UNKNOWN_SUBJECT, message, subject_id=subject_id)
 
     def _mismatch_message(self) -> str:
-        stored = ", ".join(model_id[:12] for model_id in self.gallery.model_ids(modality=self.capturer.modality))
+        stored = ", ".join(
+            model_id[:12] for model_id in self.gallery.model_ids(modality=self.capturer.modality)
+        )
         return (
             f"the gallery holds {self.capturer.modality.value} templates of model {stored}, the model in use is "
             f"{self.capturer.model_id[:12]}: templates of two models are never compared; use the model that enrolled "
@@ -347,65 +365,6 @@ class Verifier:
         stored = self.gallery.model_ids(modality=self.capturer.modality)
         if stored and self.capturer.model_id not in stored:
             raise ModelMismatchError(self._mismatch_message())
-
-    def _not_stored(self, subject_id: str, captures: list[Capture]) -> tuple[list[Capture], list[Finding]]:
-        model_id = self.capturer.model_id
-        seen = {r.source_sha256 for r in self.gallery.records(subject_id) if r.model_id == model_id}
-        fresh: list[Capture] = []
-        findings: list[Finding] = []
-        for capture in captures:
-            if capture.sha256 in seen:
-                message = f"{capture.source}: this very sample is a template of {subject_id!r} already; not stored twice"
-                findings.append(Finding(Reason.ALREADY_ENROLLED, message, subject_id=subject_id))
-            else:
-                seen.add(capture.sha256)
-                fresh.append(capture)
-        return fresh, findings
-
-    def _agreeing(
-        self, subject_id: str, captures: list[Capture], *, allow_inconsistent: bool
-    ) -> tuple[list[Capture], list[Finding]]:
-        ruling = self.judge.one_to_one()
-        if ruling.threshold is None or not captures:
-            unchecked = [Finding(Reason.NO_OPERATING_POINT, f"consistency not checked: {ruling.message}")]
-            return captures, unchecked if captures else []
-        existing = self.gallery.templates(subject_id, model_id=self.capturer.model_id)
-        keep, means = consistent(_vectors(captures), existing, threshold=ruling.threshold)
-        findings = []
-        for capture, kept, mean in zip(captures, keep, means, strict=True):
-            if not kept:
-                message = (
-                    f"{capture.source}: score {mean:.3f} with the other samples of {subject_id!r} is below the threshold "
-                    f"{ruling.threshold:.3f}; {'kept on request' if allow_inconsistent else 'left out'}"
-                )
-                findings.append(Finding(Reason.INCONSISTENT_WITH_REFERENCE, message, subject_id, float(mean)))
-        kept_captures = [c for c, kept in zip(captures, keep, strict=True) if kept or allow_inconsistent]
-        return kept_captures, findings
-
-    def _unlike_others(
-        self, subject_id: str, captures: list[Capture], *, refuse: bool
-    ) -> tuple[list[Capture], list[Finding]]:
-        threshold = self.judge.one_to_one().threshold
-        if threshold is None:
-            return captures, []
-        fresh: list[Capture] = []
-        findings: list[Finding] = []
-        for capture, vector in zip(captures, _vectors(captures), strict=True):
-            near = self.gallery.search(vector, model_id=self.capturer.model_id, top_k=3)
-            alike = [c for c in near if c.subject_id != subject_id and c.score >= threshold]
-            findings.extend(
-                Finding(
-                    Reason.LOOKS_LIKE_ANOTHER_SUBJECT,
-                    f"{capture.source}: score {c.score:.3f} with subject {c.subject_id!r} reaches the threshold "
-                    f"{threshold:.3f}: the same person under two ids, a look-alike or a wrong label",
-                    c.subject_id,
-                    c.score,
-                )
-                for c in alike
-            )
-            if not (alike and refuse):
-                fresh.append(capture)
-        return fresh, findings
 
     def _record(self, subject_id: str, capture: Capture, idempotency_key: str | None) -> TemplateRecord:
         return TemplateRecord(
@@ -419,10 +378,6 @@ class Verifier:
             quality=dict(capture.quality.measures) if capture.quality else {},
             idempotency_key=idempotency_key,
         )
-
-
-def _vectors(captures: Sequence[Capture]) -> np.ndarray:
-    return np.array([c.template.vector for c in captures if c.template is not None], dtype=np.float32)
 
 
 def _cosine(one: Template | None, other: Template | None) -> float:

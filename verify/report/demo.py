@@ -59,7 +59,8 @@ def demo_page(parts: Sequence[DemoPart]) -> str:
     wrong = sum(row.right is False for row in rows)
     open_ = sum(row.right is None for row in rows)
     head = (
-        f"<h1>verify demo: {len(rows)} decisions, {len(rows) - wrong - open_} right, {wrong} wrong, {open_} without decision</h1>"
+        f"<h1>verify demo: {len(rows)} decisions, {len(rows) - wrong - open_} right, {wrong} wrong, "
+        f"{open_} without decision</h1>"
         '<p class="soft">A handful of people shows how verify behaves; it proves no error rate. '
         "The proof is the operating point's own data, stated below.</p>"
     )
@@ -86,7 +87,9 @@ def _part(part: DemoPart) -> str:
         for row in part.rows
     ]
     columns = ["task", "probe shows", "claims to be", "file", "score", "decision", "right?"]
-    return f"<h2>{escape(part.modality.capitalize())}</h2>{facts}{left_out}{_strip(part)}{table(columns, cells)}"
+    return (
+        f"<h2>{escape(part.modality.capitalize())}</h2>{facts}{left_out}{_strip(part)}{table(columns, cells)}"
+    )
 
 
 def _mark(right: bool | None) -> str:  # noqa: FBT001  a cell's content, not a switch
@@ -107,7 +110,10 @@ def _strip(part: DemoPart) -> str:
             continue
         y, colour = (35, "var(--a)") if row.mated else (70, "var(--b)")
         label = escape(f"{row.truth} as {row.claim}: {row.score:+.3f} {row.outcome}")
-        dots.append(f'<circle cx="{x(row.score):.1f}" cy="{y}" r="5" fill="{colour}" fill-opacity=".6"><title>{label}</title></circle>')
+        dots.append(
+            f'<circle cx="{x(row.score):.1f}" cy="{y}" r="5" fill="{colour}" fill-opacity=".6">'
+            f"<title>{label}</title></circle>"
+        )
     ticks = "".join(
         f'<text x="{x(t / 5):.0f}" y="108" text-anchor="middle">{t / 5:+.1f}</text>' for t in range(-2, 6)
     )
@@ -121,5 +127,6 @@ def _strip(part: DemoPart) -> str:
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Scores of the 1:1 claims beside the threshold">'
         f'<text x="0" y="39">mated</text><text x="0" y="74">non-mated</text>'
-        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="92" y2="92" stroke="var(--line)"/>{ticks}{line}{"".join(dots)}</svg>'
+        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="92" y2="92" stroke="var(--line)"/>'
+        f"{ticks}{line}{''.join(dots)}</svg>"
     )
