@@ -6,7 +6,6 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verify.errors import GalleryError, StorageError, UsageError
@@ -14,6 +13,7 @@ from verify.gallery import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _MAGIC = b"SQLite format 3\0"
 _PRAGMAS = (
@@ -105,14 +105,18 @@ def open_for_reading(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection
         _check_magic(path, empty_is_new=False)
         connection = _connect_reading(path, busy_timeout_s=busy_timeout_s)
         try:
-            version = schema.read_version(connection, path=path)
-            if version < schema.schema_version():
-                msg = f"{path} has gallery schema {version}; open it once where it can be written to bring it up to date"
-                raise GalleryError(msg)
+            _check_current(connection, path=path)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _check_current(connection: sqlite3.Connection, *, path: Path) -> None:
+    version = schema.read_version(connection, path=path)
+    if version < schema.schema_version():
+        msg = f"{path} has gallery schema {version}; open it once where it can be written, to update it"
+        raise GalleryError(msg)
 
 
 def _connect(path: Path, query: str, *, busy_timeout_s: float) -> sqlite3.Connection:
@@ -145,7 +149,7 @@ def _connect_reading(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection
             raise
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size > 0:
-            msg = f"{path} was not closed cleanly and its disk is read-only; open it once where it can be written"
+            msg = f"{path} was not closed cleanly and its disk is read-only; open it once on a writable disk"
             raise StorageError(msg) from error
         return _connect(path, "mode=ro&immutable=1", busy_timeout_s=busy_timeout_s)
     return connection
@@ -181,7 +185,8 @@ def _check_magic(path: Path, *, empty_is_new: bool) -> None:
     with path.open("rb") as file:
         head = file.read(len(_MAGIC))
     if head != _MAGIC and not (empty_is_new and not head):
-        msg = f"{path} is not a gallery: it is {'empty' if not head else 'no SQLite database'}; name another file"
+        kind = "no SQLite database" if head else "empty"
+        msg = f"{path} is not a gallery: it is {kind}; name another file"
         raise GalleryError(msg)
 
 
@@ -196,7 +201,7 @@ def _enter_wal(connection: sqlite3.Connection, *, path: Path, deadline: float) -
                 raise
             time.sleep(_RETRY_S)
     if mode != "wal":
-        msg = f"{path} is on a file system without shared memory (a network share?); move the gallery to a local disk"
+        msg = f"{path} is on a file system without shared memory (a network share?); move it to a local disk"
         raise StorageError(msg)
 
 

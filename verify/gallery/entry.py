@@ -68,13 +68,14 @@ def checked_addition(
     """Check everything that a gallery is asked to store.
 
     Raises:
-        UsageError: a bad subject id or key, no templates, or as many records as templates missing.
+        UsageError: a bad subject id or key, no templates, or not one record for each.
         DataError: a vector that is no template, or a record that contradicts its template.
     """
     name = check_subject_id(subject_id)
     key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
     if not templates or len(templates) != len(records):
-        msg = f"subject {shown(name)}: {len(templates)} templates with {len(records)} records; give one record for each"
+        counts = f"{len(templates)} templates with {len(records)} records"
+        msg = f"subject {shown(name)}: {counts}; give at least one template, and one record for each"
         raise UsageError(msg)
     pairs = zip(templates, records, strict=True)
     return Addition(name, tuple(_entry(name, template, record) for template, record in pairs), key)
@@ -88,8 +89,8 @@ def check_cap(subject_id: str, *, stored: int, added: int, model_id: str, cap: i
     """
     if stored + added > cap:
         msg = (
-            f"subject {shown(subject_id)} has {stored} templates of model {model_id[:12]} and {added} more would pass "
-            f"the cap of {cap}; delete the subject and enrol its best samples, or raise max_templates"
+            f"subject {shown(subject_id)} has {stored} templates of model {model_id[:12]} and {added} more "
+            f"would pass the cap of {cap}; delete it and enrol its best samples, or raise max_templates"
         )
         raise EnrolmentRefusedError(msg, reason=Reason.TEMPLATE_CAP_REACHED)
 

@@ -1,6 +1,6 @@
 """Exact search over an in-memory float32 matrix that grows and shrinks in place.
 
-The matrix is a list of blocks of a few megabytes: growing never copies what is there, and at most
+The matrix is a list of blocks of 16 MiB: growing never copies what is there, and at most
 one block is partly empty. The product over the blocks runs at memory bandwidth, on as many threads
 as the BLAS of numpy is set to (by default one a core, `OPENBLAS_NUM_THREADS` and its like set it);
 threads of our own on top would only compete for the same bandwidth.
@@ -12,13 +12,16 @@ float32 product, are scored again in double precision, which decides.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from verify.gallery.vectors import exact_cosines
 
-_BLOCK_NUMBERS = 1 << 21  # 8 MiB of float32
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BLOCK_NUMBERS = 1 << 22  # 16 MiB of float32
 _FIRST_ROWS = 64
 _RESCORED_AT_ONCE = 4096
 _GROUPS = 64

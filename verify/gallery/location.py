@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def default_path() -> Path:
-    """Return the gallery's path: VERIFY_GALLERY if set, else the platform's data folder.
+    r"""Return the gallery's path: VERIFY_GALLERY if set, else the platform's data folder.
 
     Linux ``$XDG_DATA_HOME/verify`` (``~/.local/share/verify``), macOS
     ``~/Library/Application Support/verify``, Windows ``%LOCALAPPDATA%\\verify``; the file is

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _KEPT_DELETIONS = 65_536  # an index further behind than this reads everything again
+# CROSS JOIN: by subject first, so that a page of records reads a page of rows
 _RECORD = """SELECT t.template_id, s.subject_id, m.modality, m.model_id, t.source, t.source_sha256,
         t.created_at, t.quality, t.idempotency_key
-    FROM template t JOIN subject s USING (subject_pk) JOIN model m USING (model_pk)"""
+    FROM subject s CROSS JOIN template t USING (subject_pk) CROSS JOIN model m USING (model_pk)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,9 @@ def add(db: sqlite3.Connection, addition: Addition, *, cap: int) -> tuple[Templa
 
 def by_key(db: sqlite3.Connection, key: str) -> tuple[TemplateRecord, ...]:
     """Return the records written under an idempotency key, in order."""
-    return tuple(
-        _record(r)
-        for r in db.execute(_RECORD + " WHERE t.idempotency_key = ? ORDER BY t.template_id", (key,))
-    )
+    query = """ WHERE s.subject_pk = (SELECT subject_pk FROM enrolment WHERE idempotency_key = :key)
+        AND t.idempotency_key = :key ORDER BY t.template_id"""
+    return tuple(_record(row) for row in db.execute(_RECORD + query, {"key": key}))
 
 
 def records_page(db: sqlite3.Connection, after: tuple[str, int], *, only: str | None) -> list[TemplateRecord]:
@@ -103,7 +103,7 @@ def records_page(db: sqlite3.Connection, after: tuple[str, int], *, only: str | 
         if only is not None
         else ("s.subject_id >= :name AND (s.subject_id > :name OR t.template_id > :id)")
     )
-    query = f"{_RECORD} WHERE {condition} ORDER BY s.subject_id, t.template_id LIMIT {_PAGE:d}"  # noqa: S608 constants
+    query = f"{_RECORD} WHERE {condition} ORDER BY s.subject_id, t.template_id LIMIT {_PAGE:d}"
     values = {"only": only, "name": after[0], "id": after[1]}
     return [_record(row) for row in db.execute(query, values)]
 
@@ -111,8 +111,8 @@ def records_page(db: sqlite3.Connection, after: tuple[str, int], *, only: str | 
 def summaries(db: sqlite3.Connection, *, after: str, limit: int) -> tuple[SubjectSummary, ...]:
     """Return the next `limit` subjects behind the id `after`, in order."""
     rows = db.execute(
-        """SELECT p.subject_id, COUNT(*), json_group_array(DISTINCT m.modality), json_group_array(DISTINCT m.model_id),
-            MAX(t.created_at)
+        """SELECT p.subject_id, COUNT(*), json_group_array(DISTINCT m.modality),
+            json_group_array(DISTINCT m.model_id), MAX(t.created_at)
         FROM (SELECT * FROM subject WHERE subject_id > ? ORDER BY subject_id LIMIT ?) p
             JOIN template t USING (subject_pk) JOIN model m USING (model_pk)
         GROUP BY p.subject_id ORDER BY p.subject_id""",
@@ -141,8 +141,11 @@ def new_vectors(
     db: sqlite3.Connection, *, model_pk: int, dim: int, after: int
 ) -> Iterator[tuple[list[int], list[int], NDArray[np.float32]]]:
     """Yield template ids, subject keys and (N, D) vectors of templates behind `after`, in batches."""
+    # NOT INDEXED and CROSS JOIN keep to the order of template ids: a few new rows cost a few reads,
+    # and many are streamed, not sorted
     cursor = db.execute(
-        """SELECT t.template_id, t.subject_pk, v.data FROM template t JOIN vector v USING (vector_pk)
+        """SELECT t.template_id, t.subject_pk, v.data FROM template t NOT INDEXED
+        CROSS JOIN vector v USING (vector_pk)
         WHERE t.model_pk = ? AND t.template_id > ? ORDER BY t.template_id""",
         (model_pk, after),
     )
@@ -164,8 +167,8 @@ def sound_vectors(ids: Sequence[int], blobs: list[bytes], *, dim: int) -> NDArra
         broken = int(error.args[0]), f"is not {dim} numbers long"
     if broken is not None:
         msg = (
-            f"template {ids[broken[0]]} {broken[1]}: the gallery is damaged; run 'verify gallery check', then delete "
-            "and enrol its subject again, or import your last export into a new gallery"
+            f"template {ids[broken[0]]} {broken[1]}: the gallery is damaged; run 'verify gallery check', "
+            "then delete and enrol its subject again, or import your last export into a new gallery"
         )
         raise GalleryError(msg)
     return vectors
@@ -178,7 +181,8 @@ def erase(db: sqlite3.Connection, *, subject_pk: int, model_id: str | None = Non
     """
     rows = db.execute(
         """SELECT t.template_id, t.vector_pk, length(v.data) FROM template t JOIN vector v USING (vector_pk)
-        JOIN model m USING (model_pk) WHERE t.subject_pk = :pk AND m.model_id = coalesce(:model, m.model_id)""",
+        JOIN model m USING (model_pk)
+        WHERE t.subject_pk = :pk AND m.model_id = coalesce(:model, m.model_id)""",
         {"pk": subject_pk, "model": model_id},
     ).fetchall()
     # same size, so SQLite overwrites the cell where it lies (see schema.py)
@@ -192,8 +196,9 @@ def erase(db: sqlite3.Connection, *, subject_pk: int, model_id: str | None = Non
         (subject_pk,),
     )
     db.execute(
-        "DELETE FROM subject WHERE subject_pk = ? AND NOT EXISTS (SELECT 1 FROM template WHERE subject_pk = ?)",
-        (subject_pk, subject_pk),
+        """DELETE FROM subject WHERE subject_pk = :pk AND NOT EXISTS
+        (SELECT 1 FROM template WHERE subject_pk = :pk)""",
+        {"pk": subject_pk},
     )
     db.execute("DELETE FROM deletion WHERE seq <= (SELECT MAX(seq) FROM deletion) - ?", (_KEPT_DELETIONS,))
     db.execute("UPDATE state SET value = value + 1 WHERE name = 'erasures_asked'")
@@ -204,8 +209,8 @@ def _replayed(db: sqlite3.Connection, addition: Addition, *, fingerprint: str) -
     key = str(addition.idempotency_key)
     if fingerprint != addition.fingerprint:
         msg = (
-            f"idempotency key {shown(key)} was used before for another subject, other samples or another model than "
-            f"this enrolment of {shown(addition.subject_id)}; use a new key for each enrolment"
+            f"idempotency key {shown(key)} was used before for another subject, other samples or another "
+            f"model than this enrolment of {shown(addition.subject_id)}; use a new key for each enrolment"
         )
         raise DuplicateSubjectError(msg)
     return by_key(db, key)

@@ -33,13 +33,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             model_id TEXT NOT NULL UNIQUE,
             modality TEXT NOT NULL,
             dim INTEGER NOT NULL CHECK (dim > 0))""",
-        "CREATE TABLE subject (subject_pk INTEGER PRIMARY KEY AUTOINCREMENT, subject_id TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE subject (
+            subject_pk INTEGER PRIMARY KEY AUTOINCREMENT,
+            subject_id TEXT NOT NULL UNIQUE)""",
         """CREATE TABLE enrolment (
             idempotency_key TEXT PRIMARY KEY,
             subject_pk INTEGER NOT NULL REFERENCES subject,
             fingerprint TEXT NOT NULL) WITHOUT ROWID""",
         "CREATE INDEX enrolment_subject ON enrolment (subject_pk)",
-        "CREATE TABLE vector (vector_pk INTEGER PRIMARY KEY, data BLOB NOT NULL CHECK (typeof(data) = 'blob'))",
+        """CREATE TABLE vector (
+            vector_pk INTEGER PRIMARY KEY,
+            data BLOB NOT NULL CHECK (typeof(data) = 'blob'))""",
         "CREATE TABLE free_vector (vector_pk INTEGER PRIMARY KEY REFERENCES vector, size INTEGER NOT NULL)",
         "CREATE INDEX free_vector_size ON free_vector (size)",
         """CREATE TABLE template (

@@ -169,8 +169,8 @@ class SqliteGallery:
             done = erasure.finish(db)
         if not done:
             msg = (
-                f"bytes of deleted templates are still in {self.path.name}-wal, because another process is reading; "
-                "run 'verify gallery check' when it has finished"
+                f"bytes of deleted templates are still in {self.path.name}-wal, because another process is "
+                "reading; run 'verify gallery check' when it has finished"
             )
             raise StorageError(msg)
 
@@ -349,10 +349,8 @@ class SqliteGallery:
 
 def _names(db: sqlite3.Connection, subject_pks: list[int]) -> dict[int, str]:
     names: dict[int, str] = {}
-    for start in range(0, len(subject_pks), 500):  # SQLite allows 999 parameters on old builds
-        part = subject_pks[start : start + 500]
-        marks = ",".join("?" * len(part))
-        names.update(
-            db.execute(f"SELECT subject_pk, subject_id FROM subject WHERE subject_pk IN ({marks})", part)
-        )  # noqa: S608
+    # one lookup by key each: there are as many as candidates asked for, save for mass ties
+    query = "SELECT subject_pk, subject_id FROM subject WHERE subject_pk = ?"
+    for subject_pk in subject_pks:
+        names.update(db.execute(query, (subject_pk,)))
     return names

@@ -6,12 +6,14 @@ or one unnormalised row would make scores that mean nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from verify.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NORM_TOLERANCE = 1e-3
 MAX_DIM = 65_536
