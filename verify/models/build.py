@@ -143,10 +143,10 @@ def probe_inputs(network: str, file: str) -> Iterator[NDArray[np.float32]]:
         for batch, frames in ((1, 98), (1, 199), (3, 200), (1, 201), (2, 398), (4, 400), (1, 1003)):
             tilt = np.linspace(2.0, -2.0, 80, dtype=np.float32)
             features = _wandering(rng, (batch, frames, 80)) * 2.5 + tilt
-            yield features - features.mean(axis=1, keepdims=True)
+            yield np.subtract(features, features.mean(axis=1, keepdims=True), dtype=np.float32)
     elif network == "ge2e":
         for batch in (1, 2, 7):
-            yield np.exp(_wandering(rng, (batch, 160, 40)) - np.float32(4.0))
+            yield np.exp(_wandering(rng, (batch, 160, 40)) - 4.0, dtype=np.float32)
     elif network == "inception_resnet_v1":
         for batch in (1, 3):
             yield _photos(rng, batch, 160, 160)
@@ -155,7 +155,7 @@ def probe_inputs(network: str, file: str) -> Iterator[NDArray[np.float32]]:
             file, ((12, 12), (61, 83), (180, 240))
         )
         for (height, width), batch in ((side, batch) for side in sides for batch in (1, 5)):
-            yield (_photos(rng, batch, height, width) - 127.5) / 128
+            yield np.divide(_photos(rng, batch, height, width) - 127.5, 128.0, dtype=np.float32)
 
 
 def _wandering(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.float32]:
