@@ -6,7 +6,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from verify.errors import DownloadError, MissingExtraError, ModelError, ModelIntegrityError, UsageError
+from verify.errors import DownloadError, ModelError, ModelIntegrityError, UsageError
 from verify.models.download import check_url, download, silent
 from verify.models.identity import file_sha256
 from verify.models.local_files import candidates, take_weights
@@ -62,7 +62,6 @@ def acquire(entry: Entry, folder: Path, *, models_dir: Path, fetcher: Fetcher) -
     Raises:
         DownloadError: no source gave them; the message lists each with its failure, and the way out.
         UsageError: a licence or an unknown hash must be accepted first.
-        MissingExtraError: converting these weights needs an extra that is not installed.
     """
     options = fetcher.options
     check_may_pull(entry, options)
@@ -107,7 +106,6 @@ def check_may_pull(entry: Entry, options: PullOptions) -> None:
 
     Raises:
         UsageError: the licence is not accepted, or a hash is unknown and neither given nor accepted.
-        MissingExtraError: converting needs torch and it is not installed.
     """
     if entry.licence_notice and not options.accept_licence:
         msg = (
@@ -115,12 +113,6 @@ def check_may_pull(entry: Entry, options: PullOptions) -> None:
             "If this holds for your use, add --accept-licence"
         )
         raise UsageError(msg)
-    if entry.extra == "train":
-        import importlib.util
-
-        if importlib.util.find_spec("torch") is None:
-            msg = f"building {entry.name} needs torch: pip install 'verify[train]'"
-            raise MissingExtraError(msg)
     unknown = [item.name for item in entry.weights if not item.sha256]
     if unknown and not (options.sha256 or options.accept_hash):
         msg = (

@@ -64,27 +64,31 @@ def pull(
     if bundles:
         return _pull_bundles(canonical_name(name), bundles, base=base, options=options)
     entry = find_entry(name)
-    chain = [find_entry(entry.locator)] if entry.locator else []
-    for item in [entry, *chain]:
-        check_may_pull(item, options)
+    check_may_pull(entry, options)
     with scratch_folder(base) as scratch:
         fetcher = Fetcher(options, scratch)
-        done = [_pull_locator(item, base=base, scratch=scratch, fetcher=fetcher) for item in chain]
-        return (*done, _pull_one(entry, base=base, scratch=scratch, fetcher=fetcher))
+        located = install_locator(entry, base=base, scratch=scratch, fetcher=fetcher)
+        return (*located, _pull_one(entry, base=base, scratch=scratch, fetcher=fetcher))
 
 
-def _pull_locator(entry: Entry, *, base: Path, scratch: Path, fetcher: Fetcher) -> Installed:
-    """The locator comes out of the files brought by hand if it is in them, else as if they were not."""
-    options = fetcher.options
+def install_locator(entry: Entry, *, base: Path, scratch: Path, fetcher: Fetcher) -> tuple[Installed, ...]:
+    """Look after the locator that an entry needs: out of the files brought by hand if it is in them.
+
+    Returns:
+        The locator, or nothing if the entry needs none.
+    """
+    if not entry.locator:
+        return ()
+    locator, options = find_entry(entry.locator), fetcher.options
     if options.from_files:
-        present = _present(entry, base, force=False)
+        present = _present(locator, base, force=False)
         if present:
-            return present
+            return (present,)
         try:
-            return _pull_one(entry, base=base, scratch=scratch, fetcher=fetcher)
+            return (_pull_one(locator, base=base, scratch=scratch, fetcher=fetcher),)
         except ModelError:
             fetcher = replace(fetcher, options=replace(options, from_files=()))
-    return _pull_one(entry, base=base, scratch=scratch, fetcher=fetcher)
+    return (_pull_one(locator, base=base, scratch=scratch, fetcher=fetcher),)
 
 
 def _pull_one(entry: Entry, *, base: Path, scratch: Path, fetcher: Fetcher) -> Installed:
