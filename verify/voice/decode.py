@@ -69,9 +69,9 @@ class AudioBlocks:
 
     Each block holds at most 30 s of 16 kHz mono float32 in [-1, 1] and starts where the one before ended;
     where there are several, each holds at least 10 s and is cut where the recording is quietest, so
-    that a cut seldom falls into a word. A block's facts are those of the recording and besides: ``start_s`` (of
-    the block in the recording), ``clipped_samples`` and ``original_samples`` (before resampling, all
-    channels together).
+    that a cut seldom falls into a word. A block's facts are those of the recording and besides:
+    ``start_s`` (of the block in the recording), ``clipped_samples`` and ``original_samples`` (before
+    resampling, all channels together).
 
     Channels are averaged. A dead channel (all zero, or a constant) costs level and nothing else:
     the VAD and the features tolerate a factor of two and remove a constant.

@@ -63,7 +63,8 @@ class SileroLocator:
             UsageError: the sample is not a 16 kHz voice.
         """
         if sample.modality is not Modality.VOICE or sample.rate_hz != RATE_HZ:
-            msg = f"{sample.source}: speech is found in 16 kHz voices, not {sample.modality} at {sample.rate_hz} Hz"
+            given = f"{sample.modality} at {sample.rate_hz} Hz"
+            msg = f"{sample.source} is {given}: speech is located in voices at {RATE_HZ} Hz"
             raise UsageError(msg)
         start_s = float(sample.facts.get("start_s", 0.0))
         return regions(

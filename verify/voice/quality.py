@@ -27,13 +27,17 @@ BIN_DB = 0.5
 BINS = round(-SILENT_DBFS / BIN_DB)
 MAX_SNR_DB = 60.0  # beyond that the noise is digital silence and says nothing
 MIN_NOISE_FRAMES = 12  # 0.3 s: with fewer pauses the noise is taken from the quietest speech frames
-NOISE_PERCENTILE = 0.05
-BANDWIDTH_DROP_DB = 60.0
+NOISE_SHARE = 0.05
+BANDWIDTH_DROP_DB = 70.0
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceQualityLimits:
     """What a recording must meet; each limit broken is a reason.
+
+    Where the numbers come from: of 511 clean recordings (LibriSpeech, Arabic Speech Commands) none has a
+    single clipped sample, an SNR below 11 dB or a bandwidth below 4.6 kHz; telephone audio stays below
+    4.1 kHz. Speech overdriven by 12 dB clips in 6 % of its samples, by 6 dB in 0.5 %.
 
     Attributes:
         min_net_speech_s: below it there is too little to decide on (the model card's contract says how much).
@@ -43,8 +47,8 @@ class VoiceQualityLimits:
     """
 
     min_net_speech_s: float = 2.0
-    max_clipped_share: float = 0.02
-    min_snr_db: float = 5.0
+    max_clipped_share: float = 0.05
+    min_snr_db: float = 3.0
     min_bandwidth_hz: float = 0.0
 
     @classmethod
@@ -55,20 +59,17 @@ class VoiceQualityLimits:
     @classmethod
     def for_enrolment(cls, *, min_net_speech_s: float = 2.0) -> Self:
         """What a reference must meet: a bad one costs every comparison to come."""
-        return cls(
-            min_net_speech_s=max(3.0, min_net_speech_s),
-            max_clipped_share=0.005,
-            min_snr_db=10.0,
-        )
+        return cls(min_net_speech_s=min_net_speech_s, max_clipped_share=0.01, min_snr_db=8.0)
 
 
 class VoiceQualityMeter:
     """Gathers one recording's quality, block by block. One meter a recording; not safe across threads.
 
-    The SNR is mean power in speech over mean power in pauses (as the VAD splits them), less one. With less
-    than 0.3 s of pauses the noise is the quietest 5 % of the speech frames instead: the stops between
-    sounds. The bandwidth is the highest frequency at which the long-term spectrum of the speech stays
-    within 60 dB of its peak.
+    The SNR is mean power in speech over median power in pauses (as the VAD splits them), less one; the
+    median, because a door or a word that the VAD missed is not the noise under the speech. With less than
+    0.3 s of pauses the noise is what the quietest 5 % of the speech frames hold: the stops between sounds.
+    The bandwidth is the highest frequency at which the speech's long-term spectrum stays within 70 dB of
+    its peak.
 
     Args:
         limits: what the recording must meet.
@@ -135,7 +136,7 @@ class VoiceQualityMeter:
         if not speech:
             return 0.0
         enough = self._pauses.sum() >= MIN_NOISE_FRAMES
-        noise = _mean_power(self._pauses) if enough else _quietest_power(self._speech)
+        noise = _power_at(self._pauses, 0.5) if enough else _power_at(self._speech, NOISE_SHARE)
         ratio = max(speech - noise, 1e-12) / max(noise, 1e-12)
         return min(MAX_SNR_DB, max(-20.0, 10 * math.log10(ratio)))
 
@@ -179,7 +180,7 @@ def _mean_power(histogram: NDArray[np.int64]) -> float:
     return float(histogram @ _bin_powers()) / total if total else 0.0
 
 
-def _quietest_power(histogram: NDArray[np.int64]) -> float:
-    """Power at the `NOISE_PERCENTILE` of the frames."""
-    at = int(np.searchsorted(np.cumsum(histogram), max(1.0, NOISE_PERCENTILE * float(histogram.sum()))))
+def _power_at(histogram: NDArray[np.int64], share: float) -> float:
+    """Power that `share` of the frames stay below or at."""
+    at = int(np.searchsorted(np.cumsum(histogram), max(1.0, share * float(histogram.sum()))))
     return float(_bin_powers()[at])
