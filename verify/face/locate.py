@@ -20,8 +20,8 @@ __all__ = ["MtcnnLocator", "MtcnnPlan", "SearchPlan", "YuNetLocator", "choose", 
 
 LOCATORS = {"yunet": YuNetLocator, "mtcnn": MtcnnLocator}
 
-# With "refuse", a face this much smaller than the largest (in length) stands in the background or
-# hangs on a wall: nobody would take it for the one who asks.
+# With "refuse", a face smaller than this share of the subject's (in length) stands in the background
+# or hangs on a wall: nobody would take it for the one who asks.
 NEGLIGIBLE_SIZE = 0.4
 
 
@@ -41,9 +41,10 @@ def choose(regions: Sequence[FaceRegion], *, policy: str = "largest") -> FaceReg
     """The one face that a capture is of.
 
     Args:
-        regions: the faces of one photo, in any order.
-        policy: ``largest`` takes the largest face. ``refuse`` does so only if it is the only one,
-            not counting faces of less than `NEGLIGIBLE_SIZE` of its size.
+        regions: the faces of one photo, most prominent first, as the locators give them.
+        policy: ``largest`` takes the most prominent face: the largest, unless it is cut off or at
+            the edge (see `verify.face.boxes.prominence`). ``refuse`` does so only if there is no
+            other face of at least `NEGLIGIBLE_SIZE` of its size.
 
     Raises:
         NoDecisionError: NO_FACE or SEVERAL_FACES.
@@ -55,9 +56,9 @@ def choose(regions: Sequence[FaceRegion], *, policy: str = "largest") -> FaceReg
     if not regions:
         msg = "no face was found; take a photo with the face upright, lit and in view"
         raise NoDecisionError(msg, reason=Reason.NO_FACE)
-    largest = max(regions, key=lambda region: region.size_px)
-    rivals = sum(region.size_px >= NEGLIGIBLE_SIZE * largest.size_px for region in regions) - 1
+    subject, *others = regions
+    rivals = sum(other.size_px >= NEGLIGIBLE_SIZE * subject.size_px for other in others)
     if policy == "refuse" and rivals:
         msg = f"{rivals + 1} faces of similar size were found; take a photo of one person, or crop this one"
         raise NoDecisionError(msg, reason=Reason.SEVERAL_FACES)
-    return largest
+    return subject

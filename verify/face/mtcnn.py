@@ -57,7 +57,7 @@ class MtcnnLocator:
         self._plan = plan or MtcnnPlan()
 
     def locate(self, sample: Sample) -> tuple[FaceRegion, ...]:
-        """Faces in one photo, largest first; empty if there are none.
+        """Faces in one photo, most prominent first; empty if there are none.
 
         Args:
             sample: a decoded photo, (H, W, 3) uint8 RGB.
@@ -65,16 +65,18 @@ class MtcnnLocator:
         longest = max(sample.media.shape[:2])
         for side in self._plan.sides_px:
             scale = min(1.0, side / longest)
-            found = self._search(_scaled(sample.media, scale), scale=scale)
+            found = self._search(_scaled(sample.media, scale), scale=scale, frame=sample.media.shape[:2])
             if found or scale == 1.0:
                 break
         return found
 
-    def _search(self, image: NDArray[np.uint8], *, scale: float) -> tuple[FaceRegion, ...]:
+    def _search(
+        self, image: NDArray[np.uint8], *, scale: float, frame: tuple[int, int]
+    ) -> tuple[FaceRegion, ...]:
         boxes = self._propose(image)
         boxes = self._refine(image, boxes)
         boxes, scores, points = self._finish(image, boxes)
-        return to_regions((boxes - 1) / scale, scores, (points - 1) / scale)
+        return to_regions((boxes - 1) / scale, scores, (points - 1) / scale, frame=frame)
 
     def _propose(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """First stage: the pyramid of the whole image -> (N, 4) square boxes."""

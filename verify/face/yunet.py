@@ -66,7 +66,7 @@ class YuNetLocator:
         self._plan = plan or SearchPlan()
 
     def locate(self, sample: Sample) -> tuple[FaceRegion, ...]:
-        """Faces in one photo, largest first; empty if there are none.
+        """Faces in one photo, most prominent first; empty if there are none.
 
         Args:
             sample: a decoded photo, (H, W, 3) uint8 RGB.
@@ -93,7 +93,7 @@ class YuNetLocator:
         small, pad = _resized(image, scale), round(border * scale)
         framed = cv2.copyMakeBorder(small, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=_GREY)
         boxes, scores, points = self._heads(framed)
-        return self._regions(boxes - pad, scores, points - pad, scale=small.shape[1] / image.shape[1])
+        return self._regions(image, small, boxes - pad, scores, points - pad)
 
     def _search(self, image: NDArray[np.uint8], *, side: int) -> tuple[FaceRegion, ...]:
         """Search the photo scaled so that its longer side is `side`, in tiles if that is large."""
@@ -104,19 +104,23 @@ class YuNetLocator:
             shift = np.array([left, top], np.float32)
             parts.append((boxes + np.tile(shift, 2), scores, points + shift))
         boxes, scores, points = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return self._regions(boxes, scores, points, scale=small.shape[1] / image.shape[1])
+        return self._regions(image, small, boxes, scores, points)
 
+    @staticmethod
     def _regions(
-        self,
+        image: NDArray[np.uint8],
+        small: NDArray[np.uint8],
         boxes: NDArray[np.float32],
         scores: NDArray[np.float32],
         points: NDArray[np.float32],
-        *,
-        scale: float,
     ) -> tuple[FaceRegion, ...]:
-        """Drop doubles and go back to the pixels of the photo."""
+        """Drop doubles and go from the pixels of `small` to those of `image`."""
+        height, width = image.shape[:2]
+        zoom = np.array([width / small.shape[1], height / small.shape[0]], np.float32)
         keep = suppress_doubles(boxes, scores, iou=_NMS_IOU)
-        return to_regions(boxes[keep] / scale, scores[keep], points[keep] / scale)
+        return to_regions(
+            boxes[keep] * np.tile(zoom, 2), scores[keep], points[keep] * zoom, frame=(height, width)
+        )
 
     def _heads(
         self, image: NDArray[np.uint8]
