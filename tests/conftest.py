@@ -55,3 +55,16 @@ def voice_bundle(models_dir: Path):
     from verify.models import open_bundle
 
     return open_bundle("voice", models_dir=models_dir)
+
+
+@pytest.fixture(scope="session")
+def samples(models_dir: Path) -> Path:
+    """Credited portraits (faces/) and two-speaker speech (voices/), fetched like the models."""
+    from verify.errors import VerifyError
+    from verify.models.samples import pull_samples
+
+    try:
+        folder, _ = pull_samples(models_dir=models_dir)
+    except VerifyError as error:
+        pytest.skip(f"the sample media cannot be fetched here: {error}")
+    return folder

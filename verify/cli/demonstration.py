@@ -57,11 +57,12 @@ def _media(data: Path | None, *, offline: bool, quiet: bool) -> tuple[Path, str]
 def _play(cast: Cast, *, output: Path, origin: str, offline: bool, as_json: bool) -> DemoPart:
     from verify.engine import Verifier
     from verify.engine.demo import play
-    from verify.models import pull
+    from verify.models.acquire import PullOptions
+    from verify.models.install import pull
     from verify.report.demo import DemoPart
 
     alias = cast.modality.value
-    pull(alias, offline=offline)
+    pull(alias, options=PullOptions(offline=offline))
     path = output / f"{alias}.gallery.db"
     for old in output.glob(f"{path.name}*"):
         old.unlink()  # the demonstration's own gallery, made anew each time
