@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from verify.cli.models_bring import build, pull, to_option
 from verify.cli.output import json_option, print_json
 from verify.cli.transfers import print_catalogue, print_facts
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.group()

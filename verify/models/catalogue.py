@@ -67,12 +67,8 @@ def describe(name: str, *, models_dir: Path | None = None) -> dict[str, Any]:
     else:
         entry = find_entry(name)
         facts = {"installed": False, **_plain(entry)}
-    first = {
-        key: facts.pop(key)
-        for key in ("licence", "licence_url", "commercial_use", "licence_notice")
-        if key in facts
-    }
-    return {"name": facts.pop("name"), **first, **facts}
+    first = ("name", "licence", "licence_url", "commercial_use", "licence_notice")
+    return {key: facts[key] for key in (*first, *facts) if key in facts}
 
 
 def _listed_entry(entry: Entry, found: Card | ModelError | None) -> Listed:
