@@ -60,33 +60,49 @@ def read_stamp(db: sqlite3.Connection) -> Stamp:
 
 def add(db: sqlite3.Connection, addition: Addition, *, cap: int) -> tuple[TemplateRecord, ...]:
     """Insert an enrolment, or return what its idempotency key has brought before."""
-    key = addition.idempotency_key
-    if key is not None:
-        seen = db.execute("SELECT fingerprint FROM enrolment WHERE idempotency_key = ?", (key,)).fetchone()
+    if addition.idempotency_key is not None:
+        query = "SELECT fingerprint FROM enrolment WHERE idempotency_key = ?"
+        seen = db.execute(query, (addition.idempotency_key,)).fetchone()
         if seen is not None:
             return _replayed(db, addition, fingerprint=seen[0])
-    db.execute("INSERT OR IGNORE INTO subject (subject_id) VALUES (?)", (addition.subject_id,))
-    (subject_pk,) = db.execute(
-        "SELECT subject_pk FROM subject WHERE subject_id = ?", (addition.subject_id,)
+    return _store(db, addition, cap=cap)
+
+
+def restore(db: sqlite3.Connection, addition: Addition, *, cap: int) -> tuple[TemplateRecord, ...]:
+    """Insert an enrolment of an export, whose key may be here with the subject's other models."""
+    owner = db.execute(
+        "SELECT subject_id FROM enrolment JOIN subject USING (subject_pk) WHERE idempotency_key = ?",
+        (addition.idempotency_key,),
     ).fetchone()
+    if owner is not None and owner[0] != addition.subject_id:
+        msg = (
+            f"idempotency key {shown(str(addition.idempotency_key))} of subject {shown(addition.subject_id)} "
+            f"stands for an enrolment of {shown(owner[0])} in this gallery; nothing was imported"
+        )
+        raise DuplicateSubjectError(msg)
+    return _store(db, addition, cap=cap)
+
+
+def _store(db: sqlite3.Connection, addition: Addition, *, cap: int) -> tuple[TemplateRecord, ...]:
+    name, key = addition.subject_id, addition.idempotency_key
+    db.execute("INSERT OR IGNORE INTO subject (subject_id) VALUES (?)", (name,))
+    (subject_pk,) = db.execute("SELECT subject_pk FROM subject WHERE subject_id = ?", (name,)).fetchone()
     if key is not None:
-        db.execute("INSERT INTO enrolment VALUES (?, ?, ?)", (key, subject_pk, addition.fingerprint))
+        db.execute(
+            "INSERT OR IGNORE INTO enrolment VALUES (?, ?, ?)", (key, subject_pk, addition.fingerprint)
+        )
     models = {}
     for model_id in sorted({entry.model_id for entry in addition.entries}):
         entries = [entry for entry in addition.entries if entry.model_id == model_id]
         models[model_id] = _model_pk(db, entries)
-        (stored,) = db.execute(
-            "SELECT COUNT(*) FROM template WHERE subject_pk = ? AND model_pk = ?",
-            (subject_pk, models[model_id]),
-        ).fetchone()
-        check_cap(addition.subject_id, stored=stored, added=len(entries), model_id=model_id, cap=cap)
+        query = "SELECT COUNT(*) FROM template WHERE subject_pk = ? AND model_pk = ?"
+        (stored,) = db.execute(query, (subject_pk, models[model_id])).fetchone()
+        check_cap(name, stored=stored, added=len(entries), model_id=model_id, cap=cap)
     for entry in addition.entries:
         _insert(db, entry, subject_pk=subject_pk, model_pk=models[entry.model_id], key=key)
-    written = db.execute(
-        _RECORD + " WHERE s.subject_pk = ? ORDER BY t.template_id DESC LIMIT ?",
-        (subject_pk, len(addition.entries)),
-    )
-    return tuple(reversed([_record(row) for row in written]))
+    query = _RECORD + " WHERE s.subject_pk = ? ORDER BY t.template_id DESC LIMIT ?"
+    written = db.execute(query, (subject_pk, len(addition.entries))).fetchall()
+    return tuple(_record(row) for row in reversed(written))
 
 
 def by_key(db: sqlite3.Connection, key: str) -> tuple[TemplateRecord, ...]:
