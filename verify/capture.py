@@ -254,9 +254,8 @@ class _VoiceChain:
                 vectors.extend(self._embedder.embed([piece.features for piece in pieces]))
                 weights.extend(piece.net_speech_s for piece in pieces)
         quality = meter.result()
-        sample = Sample(
-            Modality.VOICE, media=None, source=audio.source, sha256=audio.sha256, facts=audio.facts
-        )
+        heard = np.zeros(0, np.float32)  # the blocks have passed; what is left is the recording's name
+        sample = Sample(Modality.VOICE, heard, source=audio.source, sha256=audio.sha256, facts=audio.facts)
         blocking = (
             quality.reasons if policy.gate else tuple(r for r in quality.reasons if r is Reason.NO_SPEECH)
         )

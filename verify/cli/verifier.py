@@ -21,7 +21,9 @@ _OPTIONS = (
         help="Model bundle: face, voice, a name of `verify models list` or a folder. [default: by the file's kind]",
     ),
     click.option(
-        "--fmr", type=float, help="False match rate that a 1:1 decision must hold. [default: 0.001]"
+        "--fmr",
+        type=float,
+        help="False match rate that a 1:1 decision must hold. [default: the ladder's rung nearest above 0.001]",
     ),
     click.option("--fpir", type=float, help="False alarm rate that a 1:N search must hold. [default: 0.01]"),
     click.option(
@@ -62,13 +64,13 @@ def open_verifier(
 ) -> Verifier:
     """Open the engine that the options describe; `sample` tells face from voice when no model is named."""
     from verify.capture import guess_modality
-    from verify.engine import DEFAULT_TARGET_FMR, DEFAULT_TARGET_FPIR, Verifier
+    from verify.engine import DEFAULT_TARGET_FPIR, Verifier
 
     return Verifier.open(
         model or (guess_modality(sample).value if sample is not None else "face"),
         gallery=gallery,
         operating_points=operating_points,
-        target_fmr=DEFAULT_TARGET_FMR if fmr is None else fmr,
+        target_fmr=fmr,
         target_fpir=DEFAULT_TARGET_FPIR if fpir is None else fpir,
         uncalibrated=uncalibrated,
     )

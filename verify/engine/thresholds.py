@@ -41,13 +41,22 @@ class Ruling:
     calibrated: bool
 
 
+def _default_target(points: Sequence[OperatingPoint]) -> float:
+    targets = [point.target_fmr for point in points]
+    return min(
+        (t for t in targets if t >= DEFAULT_TARGET_FMR), default=max(targets, default=DEFAULT_TARGET_FMR)
+    )
+
+
 class Judge:
     """Picks thresholds for one model from its operating points.
 
     Args:
         model_id: the model whose scores are judged; a point of another model is refused.
         points: the ladder, in any order.
-        target_fmr: the FMR that a 1:1 decision must hold, in (0, 1).
+        target_fmr: the FMR that a 1:1 decision must hold, in (0, 1). None takes the ladder's strictest
+            rung that is no stricter than `DEFAULT_TARGET_FMR` (or its loosest, if all are stricter);
+            every decision says which.
         target_fpir: the FPIR that a 1:N decision must hold, in (0, 1).
         uncalibrated: a raw cosine threshold in [-1, 1] given by hand, in place of any point.
 
@@ -61,12 +70,12 @@ class Judge:
         model_id: str,
         points: Sequence[OperatingPoint],
         *,
-        target_fmr: float = DEFAULT_TARGET_FMR,
+        target_fmr: float | None = None,
         target_fpir: float = DEFAULT_TARGET_FPIR,
         uncalibrated: float | None = None,
     ) -> None:
         for name, rate in (("target FMR", target_fmr), ("target FPIR", target_fpir)):
-            if not 0.0 < rate < 1.0:
+            if rate is not None and not 0.0 < rate < 1.0:
                 msg = f"{name} must lie between 0 and 1, not {rate!r}"
                 raise UsageError(msg)
         if uncalibrated is not None and not -1.0 <= uncalibrated <= 1.0:
@@ -81,7 +90,7 @@ class Judge:
                 raise ModelMismatchError(msg)
         self._points = tuple(sorted(points, key=lambda point: -point.target_fmr))
         self._uncalibrated = uncalibrated
-        self.target_fmr = target_fmr
+        self.target_fmr = _default_target(self._points) if target_fmr is None else target_fmr
         self.target_fpir = target_fpir
 
     def one_to_one(self) -> Ruling:

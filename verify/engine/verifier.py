@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from verify.capture import CapturePolicy, Capturer, Profile
 from verify.engine.enrolment import screen
 from verify.engine.scores import reference_score, search_by_reference
-from verify.engine.thresholds import DEFAULT_TARGET_FMR, DEFAULT_TARGET_FPIR, Judge
+from verify.engine.thresholds import DEFAULT_TARGET_FPIR, Judge
 from verify.errors import DuplicateSubjectError, ModelMismatchError, UsageError
 from verify.gallery.subject import check_subject_id
 from verify.types import (
@@ -44,7 +44,7 @@ class Verifier:
         capturer: turns samples into templates; its model_id rules everything else.
         gallery: where references live; None allows `compare` only.
         operating_points: the ladder of thresholds; None takes the bundle's own.
-        target_fmr: FMR that 1:1 decisions must hold.
+        target_fmr: FMR that 1:1 decisions must hold; None takes the ladder's default rung, see `Judge`.
         target_fpir: FPIR that 1:N decisions must hold.
         uncalibrated: raw cosine threshold given by hand; every result then says so.
         clock: gives the time of an enrolment, in UTC.
@@ -59,7 +59,7 @@ class Verifier:
         *,
         gallery: Gallery | None = None,
         operating_points: Sequence[OperatingPoint] | None = None,
-        target_fmr: float = DEFAULT_TARGET_FMR,
+        target_fmr: float | None = None,
         target_fpir: float = DEFAULT_TARGET_FPIR,
         uncalibrated: float | None = None,
         clock: Callable[[], datetime] = _now,
@@ -85,7 +85,7 @@ class Verifier:
         gallery: Path | str | None = None,
         operating_points: Path | str | None = None,
         models_dir: Path | None = None,
-        target_fmr: float = DEFAULT_TARGET_FMR,
+        target_fmr: float | None = None,
         target_fpir: float = DEFAULT_TARGET_FPIR,
         uncalibrated: float | None = None,
     ) -> Verifier:
