@@ -13,6 +13,7 @@ import argparse
 import gc
 import os
 import statistics
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -29,7 +30,9 @@ MODEL = "bench"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--subjects", type=int, default=100_000)
     parser.add_argument("--templates", type=int, default=1, help="templates a subject")
     parser.add_argument("--dim", type=int, default=512)
@@ -46,15 +49,19 @@ def main() -> None:
         loaded = time.perf_counter()
         grown = resident_bytes() - before
         if live is None:
-            raise SystemExit("the gallery stayed empty")
+            sys.exit("the gallery stayed empty")
         matrix_bytes = len(live) * args.dim * 4
         print(f"gallery        {len(live)} templates of {args.dim} numbers, {args.subjects} subjects")
         print(f"written in     {filled - began:.1f} s; loaded into memory in {loaded - filled:.2f} s")
-        print(f"index memory   {live.nbytes / matrix_bytes:.3f} x matrix set aside, {grown / matrix_bytes:.3f} x resident")
+        print(
+            f"index memory   {live.nbytes / matrix_bytes:.3f} x matrix set aside, {grown / matrix_bytes:.3f} x resident"
+        )
         compare(gallery, rng=rng, dim=args.dim, rows=len(live), rounds=args.rounds, top_k=args.top_k)
 
 
-def fill(gallery: SqliteGallery, *, rng: np.random.Generator, subjects: int, templates: int, dim: int) -> None:
+def fill(
+    gallery: SqliteGallery, *, rng: np.random.Generator, subjects: int, templates: int, dim: int
+) -> None:
     now = datetime.now(UTC)
     for start in range(0, subjects, 2000):
         with gallery.write() as db:  # many subjects in a transaction: only searching is measured here
@@ -64,7 +71,9 @@ def fill(gallery: SqliteGallery, *, rng: np.random.Generator, subjects: int, tem
                 add(db, Addition(f"subject {number}", entries, None), cap=templates)
 
 
-def compare(gallery: SqliteGallery, *, rng: np.random.Generator, dim: int, rows: int, rounds: int, top_k: int) -> None:
+def compare(
+    gallery: SqliteGallery, *, rng: np.random.Generator, dim: int, rows: int, rounds: int, top_k: int
+) -> None:
     matrix = unit(rng, rows, dim)
     out = np.empty(rows, np.float32)
     probes = unit(rng, rounds + 3, dim)
@@ -94,8 +103,8 @@ def unit(rng: np.random.Generator, count: int, dim: int) -> np.ndarray:
 
 
 def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1]) if os.path.exists("/proc/self/statm") else 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    status = Path("/proc/self/statm")  # Linux; elsewhere the resident ratio reads 0
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.exists() else 0
 
 
 if __name__ == "__main__":

@@ -74,11 +74,8 @@ def check_path(path: Path) -> CheckReport:
     Raises:
         GalleryError: there is none, or it cannot even be opened.
     """
-    if not path.exists():
-        msg = f"there is no gallery at {path}; name the file with --gallery"
-        raise GalleryError(msg)
     try:
-        gallery = SqliteGallery(path)
+        gallery = SqliteGallery(path, create=False)
     except StorageError:
         gallery = SqliteGallery(path, read_only=True)
     with gallery:

@@ -66,15 +66,18 @@ def read_transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
-def open_for_writing(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
-    """Open the gallery at `path`, creating it (mode 0600) or migrating it if need be.
+def open_for_writing(path: Path, *, create: bool, busy_timeout_s: float) -> sqlite3.Connection:
+    """Open the gallery at `path`, migrating it, or creating it (mode 0600), if need be.
 
     Raises:
-        GalleryError: the file is something else, corrupt, or of a future version.
+        GalleryError: the file is something else, corrupt, of a future version, or, without
+            `create`, not there.
         StorageError: the place cannot be written, or stays locked.
     """
     with mapped_errors(path):
-        _create(path)
+        if create:
+            _create(path)
+        _check_there(path)
         _check_magic(path, empty_is_new=True)
         connection = _connect(path, "mode=rw", busy_timeout_s=busy_timeout_s)
         try:
@@ -99,9 +102,7 @@ def open_for_reading(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection
         StorageError: the disk is read-only and the file was not closed cleanly.
     """
     with mapped_errors(path):
-        if not path.exists():
-            msg = f"there is no gallery at {path}; enrol a subject first, or name the file with --gallery"
-            raise GalleryError(msg)
+        _check_there(path)
         _check_magic(path, empty_is_new=False)
         connection = _connect_reading(path, busy_timeout_s=busy_timeout_s)
         try:
@@ -110,6 +111,12 @@ def open_for_reading(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection
             connection.close()
             raise
         return connection
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        msg = f"there is no gallery at {path}; enrol a subject first, or name the file with --gallery"
+        raise GalleryError(msg)
 
 
 def _check_current(connection: sqlite3.Connection, *, path: Path) -> None:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verify.errors import GalleryError, StorageError, UnknownSubjectError, UsageError
+from verify.errors import StorageError, UnknownSubjectError, UsageError
 from verify.gallery import erasure, rows
-from verify.gallery.connection import (
-    mapped_errors,
-    open_for_reading,
-    open_for_writing,
-    read_transaction,
-    write_transaction,
-)
 from verify.gallery.entry import DEFAULT_MAX_TEMPLATES, check_top_k, checked_addition
 from verify.gallery.live import LiveIndex
+from verify.gallery.session import Session
 from verify.gallery.subject import check_subject_id, shown
 from verify.gallery.vectors import checked_vector
 from verify.types import Candidate
 
 if TYPE_CHECKING:
+    import os
     import sqlite3
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
@@ -46,11 +40,12 @@ class SqliteGallery:
         path: the file; created with mode 0600 unless `read_only`.
         max_templates: cap of templates for a subject and model.
         read_only: never write; works on read-only disks.
+        create: make the file, and its folder, if it is not there.
         busy_timeout_s: how long to wait for other processes' writes.
 
     Raises:
-        GalleryError: the file is no gallery, corrupt or of a future version, or, for
-            `read_only`, not there.
+        GalleryError: the file is no gallery, corrupt, of a future version, or not there though
+            `read_only` or not `create`.
         StorageError: the disk cannot be used.
     """
 
@@ -60,6 +55,7 @@ class SqliteGallery:
         *,
         max_templates: int = DEFAULT_MAX_TEMPLATES,
         read_only: bool = False,
+        create: bool = True,
         busy_timeout_s: float = 10.0,
     ) -> None:
         if max_templates < 1:
@@ -68,19 +64,9 @@ class SqliteGallery:
         self.path = Path(path).expanduser()
         self.read_only = read_only
         self.max_templates = max_templates
-        self._write_lock = threading.Lock()
-        self._read_lock = threading.Lock()
         self._live: dict[str, LiveIndex] = {}
         self._counts: dict[str, tuple[rows.Stamp, int]] = {}
-        self._process = os.getpid()
-        self._closed = False
-        self._writer = None if read_only else open_for_writing(self.path, busy_timeout_s=busy_timeout_s)
-        try:
-            self._reader = open_for_reading(self.path, busy_timeout_s=busy_timeout_s)
-        except BaseException:
-            if self._writer is not None:
-                self._writer.close()
-            raise
+        self._session = Session(self.path, read_only=read_only, create=create, busy_timeout_s=busy_timeout_s)
         with suppress(StorageError):  # owed by a process that was killed, or could not; is_erasure_owed tells
             self.finish_erasure()
 
@@ -146,8 +132,7 @@ class SqliteGallery:
         with self.write() as db:
             row = db.execute("SELECT subject_pk FROM subject WHERE subject_id = ?", (name,)).fetchone()
             if row is None:
-                msg = f"subject {shown(name)} is not in {self.path}; 'verify gallery list' shows who is"
-                raise UnknownSubjectError(msg)
+                raise self._unknown(name)
             count = rows.erase(db, subject_pk=row[0])
         self.forget_deleted()
         try:
@@ -163,9 +148,9 @@ class SqliteGallery:
         Raises:
             StorageError: it could not be emptied; the message says why and what to do.
         """
-        if self._writer is None:
+        if self.read_only:
             return
-        with self._writing() as db:
+        with self._session.writing() as db:
             done = erasure.finish(db)
         if not done:
             msg = (
@@ -176,12 +161,12 @@ class SqliteGallery:
 
     def is_erasure_owed(self) -> bool:
         """Return whether deleted templates' bytes may still be in the write-ahead log."""
-        with self._reading() as db:
+        with self._session.reading() as db:
             return erasure.is_owed(db)
 
     def forget_deleted(self) -> None:
         """Bring the memory indexes in step now instead of at the next search."""
-        with self._reading() as db:
+        with self._session.reading() as db:
             for live in self._live.values():
                 live.catch_up(db)
 
@@ -210,7 +195,7 @@ class SqliteGallery:
             if live is None:
                 return ()
             hits = live.top(checked_vector(vector, dim=live.dim, what="probe"), top_k)
-            with self._reading() as db:
+            with self._session.reading() as db:
                 names = _names(db, [subject_pk for subject_pk, _ in hits])
             if len(names) == len(hits):
                 break
@@ -220,7 +205,7 @@ class SqliteGallery:
 
     def live_index(self, model_id: str) -> LiveIndex | None:
         """Return a model's memory index, in step with the file; None if the model is unknown."""
-        with self._reading() as db:
+        with self._session.reading() as db:
             live = self._live.get(model_id)
             if live is None:
                 row = db.execute("SELECT model_pk, dim FROM model WHERE model_id = ?", (model_id,)).fetchone()
@@ -232,13 +217,13 @@ class SqliteGallery:
 
     def replay(self, idempotency_key: str) -> tuple[TemplateRecord, ...]:
         """Return the records written under this key; empty if the key is new."""
-        with self._reading() as db:
+        with self._session.reading() as db:
             return rows.by_key(db, idempotency_key)
 
     def templates(self, subject_id: str, *, model_id: str) -> NDArray[np.float32]:
         """Return the subject's templates of this model, (T, D) float32; T is 0 if there are none."""
         name = check_subject_id(subject_id)
-        with self._reading() as db:
+        with self._session.reading() as db:
             row = db.execute("SELECT dim FROM model WHERE model_id = ?", (model_id,)).fetchone()
             return rows.vectors_of(db, name, model_id=model_id, dim=row[0] if row else 0)
 
@@ -250,9 +235,20 @@ class SqliteGallery:
         only = None if subject_id is None else check_subject_id(subject_id)
         return self._records(only)
 
+    def require(self, subject_id: str) -> tuple[TemplateRecord, ...]:
+        """Return provenance of the templates of a subject who must be here.
+
+        Raises:
+            UnknownSubjectError: there is no such subject.
+        """
+        found = tuple(self.records(subject_id))
+        if not found:
+            raise self._unknown(subject_id)
+        return found
+
     def subjects(self, *, model_id: str | None = None) -> tuple[str, ...]:
         """Return subject ids in order of their code points, of all models or of one."""
-        with self._reading() as db:
+        with self._session.reading() as db:
             found = db.execute(
                 """SELECT subject_id FROM subject s WHERE :model IS NULL OR EXISTS (SELECT 1 FROM template t
                 JOIN model m USING (model_pk) WHERE t.subject_pk = s.subject_pk AND m.model_id = :model)
@@ -263,12 +259,12 @@ class SqliteGallery:
 
     def summaries(self, *, after: str = "", limit: int = 100) -> tuple[rows.SubjectSummary, ...]:
         """Return the next `limit` subjects behind the id `after`, with counts, models and times."""
-        with self._reading() as db:
+        with self._session.reading() as db:
             return rows.summaries(db, after=after, limit=limit)
 
     def count(self, *, model_id: str) -> int:
         """Return the number of subjects with at least one template of this model."""
-        with self._reading() as db:
+        with self._session.reading() as db:
             stamp = rows.read_stamp(db)
             known = self._counts.get(model_id)
             if known is None or known[0] != stamp:
@@ -279,67 +275,38 @@ class SqliteGallery:
 
     def model_ids(self, *, modality: Modality) -> tuple[str, ...]:
         """Return the models whose templates of this modality are stored, in order."""
-        with self._reading() as db:
+        with self._session.reading() as db:
             query = """SELECT model_id FROM model m WHERE modality = ? AND EXISTS
                 (SELECT 1 FROM template t WHERE t.model_pk = m.model_pk) ORDER BY model_id"""
             return tuple(row[0] for row in db.execute(query, (modality.value,)))
 
     # -- connections -----------------------------------------------------------------------------
 
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """Give the block the writing connection inside one transaction, committed at its end."""
-        with self._writing() as db, write_transaction(db):
-            yield db
+    def write(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Give a block the writing connection inside one transaction, committed at its end."""
+        return self._session.write()
 
-    @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Give the block a connection of its own that shows one unchanging state of the file."""
-        self._check_usable()
-        connection = open_for_reading(self.path, busy_timeout_s=10.0)
-        try:
-            with mapped_errors(self.path), read_transaction(connection):
-                yield connection
-        finally:
-            connection.close()
+    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Give a block a connection of its own that shows one unchanging state of the file."""
+        return self._session.snapshot()
 
     def close(self) -> None:
         """Release connections, and zero and release the memory indexes. May be called twice."""
-        if self._closed or os.getpid() != self._process:
-            return
-        with self._write_lock, self._read_lock:
-            self._closed = True
-            for live in self._live.values():
-                live.clear()
-            self._reader.close()
-            if self._writer is not None:
-                self._writer.close()  # the last to close empties the write-ahead log
+        self._session.close(before=self._clear)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        if self._writer is None:
-            msg = f"{self.path} was opened read-only; open it without read_only to change it"
-            raise UsageError(msg)
-        with self._write_lock, mapped_errors(self.path):
-            self._check_usable()
-            yield self._writer
+    def _clear(self) -> None:
+        for live in self._live.values():
+            live.clear()
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._read_lock, mapped_errors(self.path):
-            self._check_usable()
-            yield self._reader
-
-    def _check_usable(self) -> None:
-        if self._closed or os.getpid() != self._process:
-            state = "closed" if self._closed else "the parent process's"
-            msg = f"this gallery object is {state}; open {self.path} anew"
-            raise GalleryError(msg)
+    def _unknown(self, subject_id: str) -> UnknownSubjectError:
+        return UnknownSubjectError(
+            f"subject {shown(subject_id)} is not in {self.path}; 'verify gallery list' shows who is"
+        )
 
     def _records(self, only: str | None) -> Iterator[TemplateRecord]:
         last = ("", 0)
         while True:
-            with self._reading() as db:
+            with self._session.reading() as db:
                 page = rows.records_page(db, last, only=only)
             if not page:
                 return
