@@ -199,12 +199,12 @@ class Verifier:
             MediaError: the probe cannot be read.
         """
         subject_id = check_subject_id(subject_id)
-        ruling = self.judge.one_to_one()
-        if ruling.threshold is None:
-            return self._undecided(Reason.NO_OPERATING_POINT, ruling.message, subject_id=subject_id)
         reference = self.gallery.templates(subject_id, model_id=self.capturer.model_id)
         if not len(reference):
             return self._no_reference(subject_id)
+        ruling = self.judge.one_to_one()
+        if ruling.threshold is None:
+            return self._undecided(Reason.NO_OPERATING_POINT, ruling.message, subject_id=subject_id)
         probe = self.capturer.capture(source)
         if probe.template is None:
             return self._not_captured(probe, subject_id=subject_id)
