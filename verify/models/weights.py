@@ -21,6 +21,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import reprlib
 import struct
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,18 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 LEGACY_PROTOCOL = 1001
 ZIP_START = b"PK\x03\x04"
 PICKLE_START = b"\x80\x02"
+# What the parsers of the standard library and numpy raise on bytes that are not what they seem.
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 SAFETENSORS_DTYPES = {
     "F64": "<f8",
@@ -103,7 +116,7 @@ def read_weights(path: Path, *, section: str = "") -> Weights:
     except (_Refusal, RefusedPickleError) as refusal:
         msg = f"{path}: {refusal}"
         raise DataError(msg) from refusal
-    except (ValueError, IndexError, KeyError, TypeError, struct.error, zipfile.BadZipFile, EOFError) as error:
+    except DAMAGE as error:
         msg = f"{path}: damaged or not a file of weights ({type(error).__name__}: {error}); fetch it again"
         raise DataError(msg) from error
     return Weights(tensors, source=str(path))
@@ -210,13 +223,13 @@ def _state_dict(root: Any, section: str) -> dict[str, NDArray[Any]]:
         raise _Refusal(msg)
     if section:
         if not isinstance(root.get(section), dict):
-            msg = f"has no section {section!r}; it has {', '.join(map(str, list(root)[:8]))}"
+            msg = f"has no section {section!r}; it has {reprlib.repr(list(root))}"
             raise _Refusal(msg)
         root = root[section]
     tensors = {name: x for name, x in root.items() if isinstance(name, str) and isinstance(x, np.ndarray)}
     others = [name for name in root if name not in tensors]
     if others or not tensors:
-        msg = f"not a state dict: beside tensors it holds {others[:8]}; name the section that has the weights"
+        msg = f"not a state dict: beside tensors it holds {reprlib.repr(others)}; name the section that has the weights"
         raise _Refusal(msg)
     return tensors
 
@@ -235,14 +248,20 @@ def _views(tree: Any) -> list[TensorView]:
 
 
 def _materialise(tree: Any, storage: Callable[[str], bytes]) -> Any:
-    """Turn the tensors of the two upper levels of dicts into arrays; state dicts lie no deeper."""
+    """Turn the tensors of the two upper levels of dicts into arrays; state dicts lie no deeper.
+
+    What the tree refers to several times is turned once, or a small file could ask for endless work.
+    """
+    done: dict[int, Any] = {}
 
     def walk(node: Any, depth: int) -> Any:
         if isinstance(node, TensorView):
             return _array(node, storage(node.storage.key))
-        if isinstance(node, dict) and depth > 0:
-            return {key: walk(value, depth - 1) for key, value in node.items()}
-        return node
+        if not isinstance(node, dict) or depth == 0:
+            return node
+        if id(node) not in done:
+            done[id(node)] = {key: walk(value, depth - 1) for key, value in node.items()}
+        return done[id(node)]
 
     return walk(tree, 2)
 

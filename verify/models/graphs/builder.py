@@ -95,8 +95,19 @@ class GraphBuilder:
         norm = self.op("ReduceL2", x, axes=[1], keepdims=1)
         return self.op("Div", x, self.op("Max", norm, self.constant(np.array(SMALLEST_NORM))), output=output)
 
-    def build(self, *, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims]) -> onnx.ModelProto:
-        """Close the graph: float32 inputs and outputs with their shapes, a string for a free axis."""
+    def build(
+        self, *, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims], smallest: int = 1
+    ) -> onnx.ModelProto:
+        """Close the graph and run it once, on zeros.
+
+        Args:
+            inputs: float32 inputs and their shapes, a string for each free axis.
+            outputs: likewise; what comes out must have these shapes.
+            smallest: length of the free axes in the trial run.
+
+        Raises:
+            ValueError: the trial run fails: constants do not fit each other.
+        """
         import onnx
         from onnx import TensorProto, helper
 
@@ -113,7 +124,35 @@ class GraphBuilder:
             producer_name=PRODUCER,
         )
         onnx.checker.check_model(model, full_check=True)
+        _try(model, inputs, outputs, smallest)
         return model
+
+
+def _try(
+    model: onnx.ModelProto, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims], smallest: int
+) -> None:
+    """Run a graph once, unoptimised: neither the checker nor loading holds channels against each other."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised, not also printed
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    zeros = {
+        name: np.zeros([dim if isinstance(dim, int) else smallest for dim in dims], np.float32)
+        for name, dims in inputs.items()
+    }
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        found = session.run(list(outputs), zeros)
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        raise ValueError(str(error)) from error
+    for (name, dims), array in zip(outputs.items(), found, strict=True):
+        if any(isinstance(dim, int) and dim != got for dim, got in zip(dims, array.shape, strict=True)):
+            msg = f"{name} has the shape {array.shape}, not {tuple(dims)}"
+            raise ValueError(msg)
 
 
 @contextmanager

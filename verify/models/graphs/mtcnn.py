@@ -66,6 +66,7 @@ def pnet_graph(weights: Weights) -> onnx.ModelProto:
         return graph.build(
             inputs={"input": ["B", 3, "H", "W"]},
             outputs={"boxes": ["B", 4, "h", "w"], "scores": ["B", 2, "h", "w"]},
+            smallest=12,
         )
 
 
