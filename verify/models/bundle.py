@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from verify.errors import ModelIntegrityError, ModelMismatchError, ModelNotInstalledError
 from verify.models.card import CARD_FILE, NAME_PATTERN, Card, is_plain_file_name, read_card
-from verify.models.operating_points import OPERATING_POINTS_FILE, read_operating_points
+from verify.models.operating_points import (
+    OPERATING_POINTS_FILE,
+    read_operating_points,
+    shipped_operating_points,
+)
 from verify.models.places import canonical_name, default_models_dir
 from verify.models.stamps import check_files
 
@@ -115,7 +119,9 @@ class ModelBundle:
             return self._locator
 
     def operating_points(self) -> tuple[OperatingPoint, ...]:
-        """The proven thresholds that came with the bundle; empty if it has none.
+        """The proven thresholds in the bundle, else those that come with verify for this very model.
+
+        Empty if there are none.
 
         Raises:
             ModelIntegrityError: the file was changed by hand or is malformed.
@@ -123,7 +129,8 @@ class ModelBundle:
         """
         path = self._path / OPERATING_POINTS_FILE
         if not path.exists():
-            return ()
+            shipped = shipped_operating_points(self.name, model_id=self.model_id)
+            return read_operating_points(shipped) if shipped else ()
         points = read_operating_points(path)
         strangers = sorted({point.model_id[:12] for point in points if point.model_id != self.model_id})
         if strangers:
@@ -196,10 +203,10 @@ def _home_of(path: Path, base: Path) -> Path:
 
 def _open_named(name: str, *, base: Path) -> ModelBundle:
     if NAME_PATTERN.fullmatch(name):
-        if (base / name / CARD_FILE).is_file():
-            return _open_folder(base / name, models_dir=base)
-        if (base / f"{name}.zip").is_file():
-            return _open_zip(base / f"{name}.zip", models_dir=base)
+        for place in (base / name, base / f"{name}.zip"):
+            if (place / CARD_FILE).is_file() or (place.suffix == ".zip" and place.is_file()):
+                opened = _open_folder if place.is_dir() else _open_zip
+                return _check_name(opened(place, models_dir=base), name, place)
     from verify.models.registry import find_entry
 
     entry = find_entry(name)  # raises for unknown names, with the known and the nearest
@@ -209,6 +216,13 @@ def _open_named(name: str, *, base: Path) -> ModelBundle:
         "or set VERIFY_MODELS to a folder of bundles)"
     )
     raise ModelNotInstalledError(msg)
+
+
+def _check_name(bundle: ModelBundle, name: str, place: Path) -> ModelBundle:
+    if bundle.name != name:
+        msg = f"{place} holds the model {bundle.name}, not {name}: rename it, or open it by its path"
+        raise ModelIntegrityError(msg)
+    return bundle
 
 
 def _open_folder(path: Path, *, models_dir: Path) -> ModelBundle:

@@ -20,6 +20,8 @@ from verify.models.shelf import new_folder, put_in_place, scratch_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from verify.models.bundle import ModelBundle
+
 
 @dataclass(frozen=True, slots=True)
 class Installed:
@@ -64,6 +66,10 @@ def pull(
     if bundles:
         return _pull_bundles(canonical_name(name), bundles, base=base, options=options)
     entry = find_entry(name)
+    chain = [*([find_entry(entry.locator)] if entry.locator else []), entry]
+    present = [_present(item, base, force=options.force) for item in chain]
+    if all(present):  # before anything is written: the folder may be read-only
+        return tuple(item for item in present if item)
     check_may_pull(entry, options)
     with scratch_folder(base) as scratch:
         fetcher = Fetcher(options, scratch)
@@ -106,12 +112,12 @@ def _pull_one(entry: Entry, *, base: Path, scratch: Path, fetcher: Fetcher) -> I
 
 def _present(entry: Entry, base: Path, *, force: bool) -> Installed | None:
     """The bundle that is there, if it is whole and the one that the registry pins."""
-    if force or not (base / entry.name / CARD_FILE).is_file():
+    if force:
         return None
     try:
-        bundle = open_bundle(base / entry.name, models_dir=base)
+        bundle = open_bundle(entry.name, models_dir=base)
     except ModelError:
-        return None  # damaged: bring it again
+        return None  # not there, or damaged: bring it
     if entry.model_id and bundle.model_id != entry.model_id:
         return None  # of an earlier registry
     return Installed(entry.name, "present", bundle.path, bundle.model_id)
@@ -135,13 +141,24 @@ def _pull_bundles(name: str, paths: list[Path], *, base: Path, options: PullOpti
             if pinned and bundle.model_id != pinned:
                 msg = f"this bundle is called {found} but is not it: model_id {bundle.model_id}, not {pinned}"
                 raise ModelIntegrityError(msg)
-            run_selftest(folder, name=found)
-            status = put_in_place(folder, base / found, replace_existing=options.force)
-            done.append(Installed(found, status, base / found, bundle.model_id, str(paths[0])))
+            done.append(_place_bundle(bundle, base, force=options.force))
         locator = open_bundle(name, models_dir=base).card.locator_name
     if locator and locator not in staged and locator in entries():
         done = [*pull(locator, models_dir=base, options=replace(options, from_files=())), *done]
     return tuple(done)
+
+
+def _place_bundle(bundle: ModelBundle, base: Path, *, force: bool) -> Installed:
+    here = base / bundle.name
+    try:
+        same = not force and open_bundle(here, models_dir=base).model_id == bundle.model_id
+    except ModelError:
+        same = False  # nothing there, or damaged
+    if same:
+        return Installed(bundle.name, "present", here, bundle.model_id)
+    cosine = run_selftest(bundle.path, name=bundle.name)
+    status = put_in_place(bundle.path, here)
+    return Installed(bundle.name, status, here, bundle.model_id, "file", cosine)
 
 
 def _stage(path: Path, folder: Path) -> Card:
@@ -149,10 +166,7 @@ def _stage(path: Path, folder: Path) -> Card:
         unpack_bundle(path, folder)
         return read_card(folder / CARD_FILE)
     card = read_card(path / CARD_FILE)
-    for name in [
-        CARD_FILE,
-        *card.files,
-        *([OPERATING_POINTS_FILE] if (path / OPERATING_POINTS_FILE).is_file() else []),
-    ]:
-        copy_file(path / name, folder / name)
+    for name in [CARD_FILE, *card.files, OPERATING_POINTS_FILE]:
+        if name != OPERATING_POINTS_FILE or (path / name).is_file():
+            copy_file(path / name, folder / name)
     return card

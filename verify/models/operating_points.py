@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OPERATING_POINTS_FILE = "operating_points.json"
 SCHEMA = 1
+_SHIPPED = Path(__file__).with_name("operating_points")
 
 
 def read_operating_points(path: Path | str) -> tuple[OperatingPoint, ...]:
@@ -71,6 +72,14 @@ def write_operating_points(path: Path | str, points: Iterable[OperatingPoint]) -
     document = {"schema": SCHEMA, "points": raw}
     document["sha256"] = canonical_sha256(document)
     write_file(path, (json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def shipped_operating_points(name: str, *, model_id: str) -> Path | None:
+    """The file of operating points that comes with verify for a model, if measured for this very model."""
+    path = _SHIPPED / f"{name}.json"
+    if not path.is_file() or any(point.model_id != model_id for point in read_operating_points(path)):
+        return None
+    return path
 
 
 def _plain(point: OperatingPoint) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def download_wheel(
             return wheels[0]
         if failure not in failures:
             failures.append(failure or "pip gave no wheel")
-        if _is_unreachable(failure):
+        if is_unreachable(failure):
             break  # the other targets lie on the same index
     raise DownloadError("; ".join(failures))
 
@@ -129,12 +129,13 @@ def _reason(log: str, code: int, *, deadline_s: float) -> str:
         return "pip is not installed in this environment (install pip, or bring the file by hand)"
     lines = [line.strip() for line in log.splitlines()]
     telling = [line for line in lines if "ERROR" in line or "connection broken" in line] or lines
-    unreachable = [line for line in telling if _is_unreachable(line)]
+    unreachable = [line for line in telling if is_unreachable(line)]
     reason = (unreachable or telling or [f"pip ended with code {code}"])[-1]
     return "pip: " + reason.removeprefix("ERROR:").removeprefix("WARNING:").strip()[:_MAX_REASON]
 
 
-def _is_unreachable(reason: str) -> bool:
+def is_unreachable(reason: str) -> bool:
+    """Whether a failure says that the index itself cannot be reached."""
     signs = ("connection broken", "Max retries", "timed out", "Failed to establish", "did not end")
     return any(sign in reason for sign in signs)
 

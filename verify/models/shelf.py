@@ -82,11 +82,11 @@ def _sync_files(folder: Path) -> None:
     sync_folder(folder)
 
 
-def put_in_place(built: Path, target: Path, *, replace_existing: bool = True) -> str:
+def put_in_place(built: Path, target: Path) -> str:
     """Rename a finished folder to its place; what was there is set aside first and then removed.
 
     Returns:
-        ``installed`` or ``replaced``; ``present`` if something is there and stays.
+        ``installed`` or ``replaced``; ``present`` if another pull was faster.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -95,8 +95,6 @@ def put_in_place(built: Path, target: Path, *, replace_existing: bool = True) ->
     aside = built.with_name(f"{built.name}-before-{secrets.token_hex(4)}")
     try:
         if target.exists():
-            if not replace_existing:
-                return "present"
             target.rename(aside)
         try:
             built.rename(target)
@@ -137,7 +135,7 @@ def remove(name: str, *, models_dir: Path | None = None) -> tuple[Path, tuple[st
         if isinstance(item, Card) and item.locator_name == name
     )
     try:
-        if found.is_dir():
+        if found.is_dir() and not found.is_symlink():
             aside = found.with_name(f"{SCRATCH_PREFIX}removed-{secrets.token_hex(4)}")
             found.rename(aside)
             shutil.rmtree(aside)
