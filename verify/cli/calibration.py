@@ -11,12 +11,8 @@ if TYPE_CHECKING:
     from verify.types import OperatingPoint, Rate
 
 COLUMNS = (
-    "target FMR",
-    "threshold",
-    "calibration FMR (bound)",
-    "test FMR (bound)",
-    "test FNMR (bound)",
-    "test",
+    *("target FMR", "threshold", "chosen at FMR", "at most", "test FMR", "at most", "errors"),
+    *("FNMR", "at most", "errors", "verdict"),
 )
 _SHOWN = 10
 
@@ -48,18 +44,18 @@ def notes(job: CalibrationJob) -> Iterator[str]:
 
 
 def rows(job: CalibrationJob) -> Iterator[tuple[str, ...]]:
-    """One row a target: supported ones with their rates, the others as insufficient data."""
+    """One row a target: supported ones with their rates, the others as too little data."""
     for point in job.calibration.points:
+        head = (f"{point.target_fmr:g}", f"{point.threshold:.4f}")
         yield (
-            f"{point.target_fmr:g}",
-            f"{point.threshold:.4f}",
-            _rate(point.calibration_fmr),
-            _rate(point.fmr),
-            _rate(point.fnmr),
+            *head,
+            *_rate(point.calibration_fmr)[:2],
+            *_rate(point.fmr),
+            *_rate(point.fnmr),
             verdict(point),
         )
     for target in job.calibration.unsupported:
-        yield (f"{target:g}", "none", "", "", "", "INSUFFICIENT DATA")
+        yield (f"{target:g}", "none", *[""] * (len(COLUMNS) - 3), "TOO LITTLE DATA")
 
 
 def verdict(point: OperatingPoint) -> str:
@@ -83,7 +79,8 @@ def payload(job: CalibrationJob) -> dict[str, Any]:
     }
 
 
-def _rate(rate: Rate | None) -> str:
+def _rate(rate: Rate | None) -> tuple[str, str, str]:
+    """The rate, its upper bound, and the number of errors."""
     if rate is None:
-        return ""
-    return f"{rate.value:.2e} (<= {rate.upper:.2e}; {rate.errors:,} of {rate.trials:,})"
+        return "", "", ""
+    return f"{rate.value:.2g}", f"{rate.upper:.2g}", f"{rate.errors:,}"

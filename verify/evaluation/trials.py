@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,8 +125,8 @@ def _mated(
     """All pairs within each subject; `owner` is ascending."""
     scores, subject = np.empty(total, dtype=np.float32), np.empty(total, dtype=np.int32)
     filled = 0
-    starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()  # numbers start at 0
-    for start, end in zip(starts, [*starts[1:], owner.size], strict=True):
+    starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()  # subject numbers start at 0
+    for start, end in pairwise([*starts, owner.size]):
         theirs = vectors[start:end]
         i, j = np.triu_indices(end - start, 1)
         pairs = slice(filled, filled + i.size)

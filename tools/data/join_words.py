@@ -1,0 +1,58 @@
+"""Join one-second words of a speaker into samples long enough to decide on.
+
+    python tools/data/join_words.py VERIFY_DATA/voices/arabic_commands OUT [--join 4]
+
+Reads ``<subject>/<word>_<take>.flac`` and writes ``<subject>/take<take>_<n>.flac`` under OUT, which must
+lie outside the repository: recordings are never committed. Words of different takes are never mixed, and
+no word is used twice; the words left over at the end of a take are dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+
+def join_words(source: Path, target: Path, *, join: int) -> int:
+    """Write the joined recordings; return how many."""
+    written = 0
+    for subject in sorted(path for path in source.iterdir() if path.is_dir()):
+        takes: defaultdict[str, list[Path]] = defaultdict(list)
+        for word in sorted(subject.glob("*.flac")):
+            takes[word.stem.rsplit("_", 1)[1]].append(word)
+        for take, words in takes.items():
+            for first in range(0, len(words) - join + 1, join):
+                parts = [soundfile.read(word, dtype="int16") for word in words[first : first + join]]
+                rates = {rate for _, rate in parts}
+                if len(rates) > 1:
+                    msg = f"{subject}: words of different sample rates {sorted(rates)}"
+                    raise SystemExit(msg)
+                file = target / subject.name / f"take{take}_{first // join:02d}.flac"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(file, np.concatenate([samples for samples, _ in parts]), rates.pop())
+                written += 1
+    return written
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument(
+        "--join", type=int, default=4, help="words in each sample (default 4: about four seconds)"
+    )
+    options = parser.parse_args()
+    repository = Path(__file__).resolve().parents[2]
+    if options.target.resolve().is_relative_to(repository):
+        parser.error(f"{options.target} lies inside the repository; recordings are never committed")
+    print(f"{join_words(options.source, options.target, join=options.join)} recordings in {options.target}")
+
+
+if __name__ == "__main__":
+    main()

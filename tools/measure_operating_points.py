@@ -1,0 +1,77 @@
+"""Measure the operating points that ship with the default bundles.
+
+    VERIFY_DATA=... python tools/measure_operating_points.py [face] [voice]
+
+Faces: celeba (colour) and lfw (grey). Voices: LibriSpeech (one clip of 251 readers, and 10 readers of six)
+and Arabic command words joined by `JOIN`. Subjects are halved by hash as committed in data_splits/;
+trials are made within a set only, because a person may be in two of them. Each threshold must hold on the pooled
+calibration subjects and on those of every set that can support the target alone. Writes
+verify/models/operating_points/<bundle>.json and prints the table; a rerun writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from data.join_words import join_words
+
+from verify.capture import Capturer
+from verify.cli.calibration import COLUMNS, notes, rows
+from verify.cli.output import print_table, progress
+from verify.data.splits import read_split
+from verify.evaluation.job import run_calibration
+from verify.models import write_operating_points
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGETS = (1e-2, 1e-3, 1e-4, 1e-5)
+JOIN = 4
+FACES = ("faces/celeba", "faces/lfw")
+VOICES = ("voices/librispeech_cohort", "voices/librispeech_test_other")
+
+
+def measure(model: str, folders: list[Path]) -> None:
+    capturer = Capturer.open(model)
+    name = capturer.bundle.name
+    job = run_calibration(
+        capturer,
+        folders,
+        targets=TARGETS,
+        progress=lambda captures, total: progress(captures, total=total, label=name),
+    )
+    for one in job.calibration.sets:
+        committed = read_split(ROOT / "data_splits" / f"{one.name.split('-')[0]}.csv")
+        if committed.sha256 != one.split.sha256:
+            sys.exit(f"{one.name}: the subjects differ from data_splits/{committed.name}.csv")
+        print(
+            f"{one.name}: split {one.split.sha256[:12]} as committed",
+        )
+    print("\n".join(notes(job)))
+    print_table(COLUMNS, rows(job), title=f"{name} ({capturer.model_id[:12]})")
+    for point in job.calibration.points:
+        per_set = ", ".join(f"{key} {value:.4f}" for key, value in point.data["thresholds_asked"].items())
+        print(f"{point.name}: governed by {point.data['governed_by']} ({per_set})")
+    for message in job.calibration.unsupported.values():
+        print(f"insufficient: {message}")
+    target = ROOT / "verify" / "models" / "operating_points" / f"{name}.json"
+    target.parent.mkdir(exist_ok=True)
+    write_operating_points(target, job.calibration.points)
+    print(f"written to {target.relative_to(ROOT)}")
+
+
+def main() -> None:
+    data = Path(os.environ["VERIFY_DATA"])
+    wanted = sys.argv[1:] or ["face", "voice"]
+    if "face" in wanted:
+        measure("face", [data / place for place in FACES])
+    if "voice" in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            joined = Path(folder) / f"arabic_commands-joined-by-{JOIN}"
+            join_words(data / "voices/arabic_commands", joined, join=JOIN)
+            measure("voice", [*(data / place for place in VOICES), joined])
+
+
+if __name__ == "__main__":
+    main()
