@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from verify.types import FaceRegion, Sample
 
+# From this many photo pixels a chip pixel on, faces are shrunk before they are warped.
+_AREA_FROM = 2
+
 # Where the landmarks lie in a chip (x, y in pixels), in the order of FaceRegion.landmarks_px.
 # The 112-pixel template of ArcFace (Deng et al., CVPR 2019), which SFace was trained on as well.
 ARCFACE_112 = np.array(
@@ -29,21 +32,64 @@ ARCFACE_112 = np.array(
 )
 
 
+# Part of a "dlib-5" view that the face takes, in both directions: the rest is room for dlib to
+# find its own landmarks in and to cut its own chip from.
+DLIB_VIEW_PX, DLIB_EYES_PX = 300, 62.0
+
+
 def normalise(sample: Sample, region: FaceRegion, *, contract: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Bring one face to the view that a model's input contract asks for.
 
     Args:
         sample: the decoded photo.
         region: the face in it.
-        contract: the model card's input contract; its ``alignment`` names the template.
+        contract: the model card's input contract. Its ``alignment`` is ``arcface-112`` (similarity
+            transform to the template, 112 x 112), ``facenet-160`` (the box, stretched to
+            160 x 160) or ``dlib-5`` (300 x 300, eyes level and 62 pixels apart, for dlib to align
+            by itself).
 
     Returns:
-        (112, 112, 3) uint8 RGB, black where the photo ends.
+        (side, side, 3) uint8 RGB, black where the photo ends.
 
     Raises:
         ModelError: the contract names an alignment that this version does not know.
     """
+    alignment = contract.get("alignment")
+    if alignment == "arcface-112":
+        return arcface_chip(sample, region)
+    if alignment == "facenet-160":
+        return _stretched_box(sample.media, region.box_px, side_px=160)
+    if alignment == "dlib-5":
+        eyes = np.array([[-DLIB_EYES_PX / 2, 0.0], [DLIB_EYES_PX / 2, 0.0]]) + DLIB_VIEW_PX * np.array(
+            [0.5, 0.42]
+        )
+        return warp(sample.media, region.landmarks_px[:2], template=eyes, side_px=DLIB_VIEW_PX)
+    known = "arcface-112, facenet-160, dlib-5"
+    msg = f"the model asks for faces aligned as {alignment!r}, which this version of verify does not know ({known})"
+    raise ModelError(msg)
+
+
+def arcface_chip(sample: Sample, region: FaceRegion) -> NDArray[np.uint8]:
+    """The (112, 112, 3) view of one face that most models are trained on, and that quality is measured on."""
     return warp(sample.media, region.landmarks_px, template=ARCFACE_112, side_px=112)
+
+
+def _stretched_box(
+    image: NDArray[np.uint8], box: tuple[float, float, float, float], *, side_px: int
+) -> NDArray[np.uint8]:
+    import cv2
+
+    height, width = image.shape[:2]
+    left, top = (
+        min(max(int(value), 0), end - 1) for value, end in zip(box[:2], (width, height), strict=True)
+    )
+    right, bottom = (
+        max(min(int(value), end), start + 1)
+        for value, end, start in zip(box[2:], (width, height), (left, top), strict=True)
+    )
+    return np.asarray(
+        cv2.resize(image[top:bottom, left:right], (side_px, side_px), interpolation=cv2.INTER_AREA)
+    )
 
 
 def similarity(source: NDArray[Any], target: NDArray[Any]) -> NDArray[np.float64]:
@@ -73,10 +119,13 @@ def warp(
 ) -> NDArray[np.uint8]:
     """Cut the square chip in which the landmarks lie closest to the template.
 
+    A face much larger than the chip is shrunk by area averaging first: bilinear sampling alone
+    would skip pixels of it and alias.
+
     Args:
         image: (H, W, 3) uint8.
-        landmarks: (5, 2) pixels of `image`.
-        template: (5, 2) pixels of the chip.
+        landmarks: (N, 2) pixels of `image`.
+        template: (N, 2) pixels of the chip.
         side_px: side of the chip.
 
     Returns:
@@ -85,4 +134,28 @@ def warp(
     import cv2
 
     matrix = similarity(landmarks, template)
+    shrink = int(1 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6))
+    if shrink >= _AREA_FROM:
+        image, matrix = _shrunk(image, matrix, by=shrink, side_px=side_px)
     return np.asarray(cv2.warpAffine(image, matrix, (side_px, side_px), flags=cv2.INTER_LINEAR))
+
+
+def _shrunk(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], *, by: int, side_px: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Cut out what the chip needs and shrink it by a whole number; the matrix follows."""
+    import cv2
+
+    inverse = np.linalg.inv(matrix[:, :2])
+    corners = (np.array([[0, 0], [0, side_px], [side_px, 0], [side_px, side_px]]) - matrix[:, 2]) @ inverse.T
+    height, width = image.shape[:2]
+    left, top = np.clip(np.floor(corners.min(axis=0)).astype(int) - by, 0, [width - 1, height - 1])
+    right, bottom = np.clip(
+        np.ceil(corners.max(axis=0)).astype(int) + by, [left + 1, top + 1], [width, height]
+    )
+    size = (max(1, round((right - left) / by)), max(1, round((bottom - top) / by)))
+    part = cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
+    zoom = np.array([(right - left) / size[0], (bottom - top) / size[1]])
+    # Pixel centres lie at half: shrunk (x + 0.5) * zoom - 0.5 + (left, top) is where x came from.
+    offset = matrix[:, :2] @ (0.5 * zoom - 0.5 + [left, top]) + matrix[:, 2]
+    return np.asarray(part), np.column_stack([matrix[:, :2] * zoom, offset])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from verify.face.normalise import arcface_chip
 from verify.types import Quality, Reason
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ _HEAD_MM = np.array(
 )
 _HEAD_INVERSE = np.linalg.pinv(_HEAD_MM - _HEAD_MM.mean(axis=0))  # (3, 5)
 
-# The part of a chip that is face whatever the hair and collar do, as shares of its side.
-_TOP, _BOTTOM, _LEFT, _RIGHT = 0.36, 0.90, 0.24, 0.76
+# The part of an arcface-112 chip that is face whatever the hair and collar do.
+_SIDE_PX = 112
+_ROWS, _COLUMNS = slice(40, 101), slice(27, 85)
 _OVEREXPOSED, _UNDEREXPOSED = 250, 5
 _REBLUR_TAPS = 9
-_WORKING_SIDE_PX = 112
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class FaceQualityLimits:
         min_brightness: mean luma of the face, in [0, 1].
         max_brightness: likewise.
         min_contrast: standard deviation of the luma of the face, in [0, 0.5].
+        max_flat: share of the face without any grain at all, in [0, 1]: skin under a camera has
+            some, drawings are filled evenly.
         max_overexposed: share of the face that is burnt out, in [0, 1].
         max_underexposed: share of the face that is black, in [0, 1].
         max_yaw_deg: largest turn to either side.
@@ -55,6 +58,7 @@ class FaceQualityLimits:
     min_brightness: float
     max_brightness: float
     min_contrast: float
+    max_flat: float
     max_overexposed: float
     max_underexposed: float
     max_yaw_deg: float
@@ -72,12 +76,13 @@ class FaceQualityLimits:
             min_brightness=0.08,
             max_brightness=0.94,
             min_contrast=0.03,
+            max_flat=0.34,
             max_overexposed=0.5,
             max_underexposed=0.5,
             max_yaw_deg=75,
             max_pitch_deg=60,
             max_roll_deg=90,
-            min_detector_score=0.6,
+            min_detector_score=0.7,
             min_inside_frame=0.6,
         )
 
@@ -90,12 +95,13 @@ class FaceQualityLimits:
             min_brightness=0.15,
             max_brightness=0.88,
             min_contrast=0.06,
+            max_flat=0.25,
             max_overexposed=0.2,
             max_underexposed=0.25,
             max_yaw_deg=45,
             max_pitch_deg=35,
             max_roll_deg=45,
-            min_detector_score=0.8,
+            min_detector_score=0.85,
             min_inside_frame=0.85,
         )
 
@@ -117,6 +123,7 @@ def assess(
     measures = _measures(sample, region, chip)
     checks = (
         (Reason.UNCERTAIN_FACE, measures["detector_score"], limits.min_detector_score, 1.0),
+        (Reason.UNCERTAIN_FACE, -measures["flat"], -limits.max_flat, 1.0),
         (Reason.FACE_CUT_OFF, measures["inside_frame"], limits.min_inside_frame, 1.0),
         (Reason.FACE_TOO_SMALL, measures["face_size_px"], limits.min_face_size_px, limits.min_face_size_px),
         (Reason.TOO_DARK, measures["brightness"], limits.min_brightness, 1.0),
@@ -141,7 +148,7 @@ def assess(
 
 
 def _measures(sample: Sample, region: FaceRegion, chip: NDArray[np.uint8]) -> dict[str, float]:
-    face = _face_luma(chip)
+    face = _face_luma(chip if chip.shape[:2] == (_SIDE_PX, _SIDE_PX) else arcface_chip(sample, region))
     yaw, pitch, roll = pose_deg(region.landmarks_px)
     right_eye, left_eye = region.landmarks_px[:2]
     return {
@@ -150,6 +157,7 @@ def _measures(sample: Sample, region: FaceRegion, chip: NDArray[np.uint8]) -> di
         "sharpness": sharpness(face),
         "brightness": float(face.mean()) / 255,
         "contrast": float(face.std()) / 255,
+        "flat": _flat_share(face),
         "overexposed": float((face >= _OVEREXPOSED).mean()),
         "underexposed": float((face <= _UNDEREXPOSED).mean()),
         "yaw_deg": yaw,
@@ -161,14 +169,19 @@ def _measures(sample: Sample, region: FaceRegion, chip: NDArray[np.uint8]) -> di
 
 
 def _face_luma(chip: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Luma (ITU-R BT.601) of the middle of the face, at the one size that measures are taken at."""
+    """Luma (ITU-R BT.601) of the middle of the face, (H, W) uint8."""
     import cv2
 
-    if chip.shape[0] != _WORKING_SIDE_PX:
-        chip = cv2.resize(chip, (_WORKING_SIDE_PX, _WORKING_SIDE_PX), interpolation=cv2.INTER_AREA)
-    side = _WORKING_SIDE_PX
-    middle = chip[round(_TOP * side) : round(_BOTTOM * side), round(_LEFT * side) : round(_RIGHT * side)]
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(middle), cv2.COLOR_RGB2GRAY))
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(chip[_ROWS, _COLUMNS]), cv2.COLOR_RGB2GRAY))
+
+
+def _flat_share(luma: NDArray[np.uint8]) -> float:
+    """Share of pixels that differ from none of their neighbours by more than 1; burnt-out ones not counted."""
+    import cv2
+
+    block = np.ones((3, 3), np.uint8)
+    span = cv2.subtract(cv2.dilate(luma, block), cv2.erode(luma, block))
+    return float(((span <= 1) & (luma > _UNDEREXPOSED) & (luma < _OVEREXPOSED)).mean())
 
 
 def sharpness(luma: NDArray[np.uint8]) -> float:
