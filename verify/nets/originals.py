@@ -96,7 +96,7 @@ def _runner(net: nn.Module, state: Mapping[str, Tensor], path: Path, *, outputs:
     try:
         net.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        msg = f"{path}: not the state dict of {type(net).__name__}: {error}"
+        msg = f"{path}: not the state dict of {type(net).__name__}: {' '.join(str(error).split())[:400]}"
         raise ModelIntegrityError(msg) from error
     net.eval()
 

@@ -13,6 +13,7 @@ network in torch, to read and to train. What is done differently here computes t
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-MELS = 80
+BANDS_TO_ONE = 8  # the head's strides leave one band of eight
 SEGMENT = 100  # frames behind the first, strided layer: two seconds of speech
-BLOCKS = ((12, 1), (24, 2), (16, 2))  # (layers, dilation) of the three dense blocks
+DILATIONS = (1, 2, 2)  # of the three dense blocks; their layers are counted in the state dict
 FLOAT = 1  # TensorProto.FLOAT
 SMALLEST_SCALE = 1e-3  # below, -b/a loses digits and the plain form is taken
 
@@ -55,6 +56,11 @@ def campplus_graph(weights: Weights) -> onnx.ModelProto:
     """The graph of a CAM++ state dict; see `to_onnx` for its inputs and outputs."""
     with fitting(weights, network="CAM++"):
         graph = GraphBuilder("campplus")
+        mels = (
+            BANDS_TO_ONE
+            * weights["xvector.tdnn.linear.weight"].shape[1]
+            // weights["head.conv2.weight"].shape[0]
+        )
         x = _front_end(graph, weights)  # (B, 320, T)
         x = _conv_norm_relu(
             graph,
@@ -66,14 +72,15 @@ def campplus_graph(weights: Weights) -> onnx.ModelProto:
             pads=[2, 2],
         )  # (B, 128, T/2), called (B, C, N) from here on
         segments = _Segments(graph, x)
-        for block, (layers, dilation) in enumerate(BLOCKS, start=1):
-            for layer in range(1, layers + 1):
-                new = _dense_layer(
-                    graph, x, weights, f"xvector.block{block}.tdnnd{layer}", segments, dilation=dilation
-                )
-                x = graph.op("Concat", x, new, axis=1)  # 32 channels more
+        for block, dilation in enumerate(DILATIONS, start=1):
+            for layer in range(1, _layers(weights, block) + 1):
+                name = f"xvector.block{block}.tdnnd{layer}"
+                new = _dense_layer(graph, x, weights, name, segments, dilation=dilation)
+                x = graph.op("Concat", x, new, axis=1)  # the new channels behind the old
             after = (
-                batchnorm_affine(weights, "xvector.out_nonlinear.batchnorm") if block == len(BLOCKS) else None
+                batchnorm_affine(weights, "xvector.out_nonlinear.batchnorm")
+                if block == len(DILATIONS)
+                else None
             )
             x = _norm_relu_conv(
                 graph,
@@ -91,8 +98,15 @@ def campplus_graph(weights: Weights) -> onnx.ModelProto:
         embedding = graph.op("Gemm", stats, graph.constant(dense[:, :, 0]), graph.constant(shift), transB=1)
         graph.unit_l2(embedding, output="embedding")
         return graph.build(
-            inputs={"features": ["B", "T", MELS]}, outputs={"embedding": ["B", dense.shape[0]]}
+            inputs={"features": ["B", "T", mels]}, outputs={"embedding": ["B", dense.shape[0]]}
         )
+
+
+def _layers(weights: Weights, block: int) -> int:
+    numbers = itertools.takewhile(
+        lambda number: f"xvector.block{block}.tdnnd{number}.linear1.weight" in weights, itertools.count(1)
+    )
+    return sum(1 for _ in numbers)
 
 
 class _Segments:
