@@ -236,7 +236,9 @@ def test_hostile_subject_ids_are_only_data(gallery, name):
     assert gallery.subjects() == ("other",)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 10_000, "é" * 129, "a\0b", "a\nb", "\ud800", " a", "\u202eabc", 7])
+@pytest.mark.parametrize(
+    "name", ["", "x" * 10_000, "é" * 129, "a\0b", "a\nb", "\ud800", " a", "\u202eabc", 7]
+)
 def test_bad_subject_ids_are_refused_and_not_repeated_in_full(gallery, name):
     for call in (lambda: enrol(gallery, name, unit(1)), lambda: gallery.delete(name)):
         with pytest.raises(UsageError) as refused:
