@@ -13,11 +13,11 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from verify.errors import ModelError, StorageError
+from verify.errors import ModelError, ModelNotInstalledError, StorageError
 from verify.models.atomic import sync_folder
-from verify.models.bundle import open_bundle
 from verify.models.card import CARD_FILE, NAME_PATTERN, Card, read_card
 from verify.models.places import canonical_name, default_models_dir
+from verify.models.registry import find_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,16 +94,17 @@ def put_in_place(built: Path, target: Path) -> str:
     _sync_files(built)
     aside = built.with_name(f"{built.name}-before-{secrets.token_hex(4)}")
     try:
-        if target.exists():
+        with suppress(FileNotFoundError):  # nothing there, or another pull has just set it aside
             target.rename(aside)
         try:
             built.rename(target)
-        except BaseException:
-            if aside.exists() and not target.exists():
-                aside.rename(target)  # nothing half: the old bundle comes back
-            elif (target / CARD_FILE).is_file():
+        except OSError:
+            if (target / CARD_FILE).is_file():
                 return "present"  # another pull was faster; its bundle is as good
             raise
+        finally:
+            if aside.exists() and not target.exists():
+                aside.rename(target)  # nothing half: the old bundle comes back
         sync_folder(target.parent)
     except OSError as error:
         msg = f"{target} cannot be put in place: {error.strerror or error}"
@@ -124,11 +125,12 @@ def remove(name: str, *, models_dir: Path | None = None) -> tuple[Path, tuple[st
     """
     base = default_models_dir() if models_dir is None else models_dir
     name = canonical_name(name)
-    places = (base / name, base / f"{name}.zip") if NAME_PATTERN.fullmatch(name) else ()
-    found = next((path for path in places if path.exists()), None)
+    places = (base / name / CARD_FILE, base / f"{name}.zip") if NAME_PATTERN.fullmatch(name) else ()
+    found = next((path for path in places if path.is_file()), None)
     if found is None:
-        open_bundle(name, models_dir=base)  # raises, with the way out
-        raise ModelError(name)
+        msg = f"{find_entry(name).name} is not installed in {base}; nothing was removed"
+        raise ModelNotInstalledError(msg)
+    found = found.parent if found.name == CARD_FILE else found
     users = tuple(
         item.name
         for item in installed(models_dir=base).values()
