@@ -45,9 +45,7 @@ def measure(model: str, folders: list[Path]) -> None:
         committed = read_split(ROOT / "data_splits" / f"{one.name.split('-')[0]}.csv")
         if committed.sha256 != one.split.sha256:
             sys.exit(f"{one.name}: the subjects differ from data_splits/{committed.name}.csv")
-        print(
-            f"{one.name}: split {one.split.sha256[:12]} as committed",
-        )
+        print(f"{one.name}: split {one.split.sha256[:12]} as committed")
     print("\n".join(notes(job)))
     print_table(COLUMNS, rows(job), title=f"{name} ({capturer.model_id[:12]})")
     for point in job.calibration.points:

@@ -52,8 +52,8 @@ def test_zero_error_rule_of_three():
     assert zero_error_bound(3000) == pytest.approx(3 / 3000, rel=2e-3)
 
 
-def brute_n_eff(wrong, a, b, subjects):
-    """Item by item as the formula stands, with dense matrices."""
+def brute_evidence(wrong, a, b, subjects):
+    """Item by item as the formulas stand, with dense matrices."""
     k, n = np.zeros((subjects, subjects)), np.zeros((subjects, subjects))
     for x, y, error in zip(a, b, wrong, strict=True):
         n[x, y] += 1
@@ -64,9 +64,12 @@ def brute_n_eff(wrong, a, b, subjects):
     f = sum(wrong) / trials
     r = k - n * f
     s = subjects
-    variance = (np.sum(r.sum(axis=1) ** 2) - np.sum(np.triu(r) ** 2)) / trials**2
+    by_subject = r.sum(axis=1)
+    variance = (np.sum(by_subject**2) - np.sum(np.triu(r) ** 2)) / trials**2
     variance *= s * (s - 1) / ((s - 2) * (s - 3))
-    return trials if variance <= 1e-18 else min(max(f * (1 - f) / variance, 1), trials)
+    n_eff = trials if variance <= 1e-18 else min(max(f * (1 - f) / variance, 1), trials)
+    fourths = np.sum(by_subject**4)
+    return n_eff, max(np.sum(by_subject**2) ** 2 / fourths - 1, 1) if fourths > 1e-9 else None
 
 
 @given(st.data())
@@ -79,10 +82,20 @@ def test_running_dyadic_variance_equals_the_formula(data):
     a, b = np.array(pairs).T
     order = np.array(data.draw(st.permutations(range(len(pairs)))))[: data.draw(st.integers(1, len(pairs)))]
     design = DyadDesign.of(subject_a=a, subject_b=b, trials=a.size)
-    running = design.effective_trials(order)
+    running = design.evidence(order)
     for count in range(1, order.size + 1):
         wrong = np.isin(np.arange(a.size), order[:count])
-        assert running[count - 1] == pytest.approx(brute_n_eff(wrong, a, b, subjects), rel=1e-6)
+        n_eff, freedom = brute_evidence(wrong, a, b, subjects)
+        assert running.n_eff[count - 1] == pytest.approx(n_eff, rel=1e-6)
+        if freedom is not None:
+            assert running.freedom[count - 1] == pytest.approx(freedom, rel=1e-4)
+
+
+def test_a_single_error_proves_little():
+    a, b = all_pairs(100, 1)
+    evidence = DyadDesign.of(subject_a=a, subject_b=b, trials=a.size).evidence(np.array([17]))
+    assert evidence.freedom[0] == pytest.approx(1, abs=0.1)
+    assert evidence.bounds(confidence=0.95)[1][0] > 30 / a.size
 
 
 def all_pairs(subjects, samples):

@@ -4,12 +4,15 @@
 
 Reads ``<subject>/<word>_<take>.flac`` and writes ``<subject>/take<take>_<n>.flac`` under OUT, which must
 lie outside the repository: recordings are never committed. Words of different takes are never mixed, and
-no word is used twice; the words left over at the end of a take are dropped.
+no word is used twice; the words left over at the end of a take are dropped. Every speaker and take has its
+own order of words (fixed by hash), so that two samples hardly ever say the same: with one order for all,
+scores would also measure that the text is the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections import defaultdict
 from pathlib import Path
 
@@ -25,6 +28,7 @@ def join_words(source: Path, target: Path, *, join: int) -> int:
         for word in sorted(subject.glob("*.flac")):
             takes[word.stem.rsplit("_", 1)[1]].append(word)
         for take, words in takes.items():
+            words.sort(key=lambda word: hashlib.sha256(f"{word.parent.name}/{word.stem}".encode()).digest())
             for first in range(0, len(words) - join + 1, join):
                 parts = [soundfile.read(word, dtype="int16") for word in words[first : first + join]]
                 rates = {rate for _, rate in parts}

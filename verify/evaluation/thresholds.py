@@ -66,7 +66,9 @@ def choose_thresholds(
     tail = _descending_tail(scores, most=most)
     ends = _tie_ends(scores[tail])
     candidates = ends[ends + 1 >= MIN_ERRORS]
-    upper = design.upper_bounds(tail, confidence=confidence)[candidates]
+    upper = np.empty(0)
+    if candidates.size:
+        upper = design.evidence(tail).bounds(confidence=confidence)[1][candidates]
     above = float(np.nextafter(scores.max(), np.inf))
     no_errors = zero_error_bound(design.independent_pairs, confidence=confidence)
     best = min(float(upper.min(initial=1.0)), no_errors if above <= 1.0 else 1.0)

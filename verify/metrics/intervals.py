@@ -86,19 +86,23 @@ def wilson(
 
 
 def wilson_bounds(
-    rate: ArrayLike, n_eff: ArrayLike, *, z: float
+    rate: ArrayLike, n_eff: ArrayLike, *, z: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Wilson bounds for arrays of rates and effective trials; see `wilson`."""
-    f, n = np.asarray(rate, dtype=np.float64), np.asarray(n_eff, dtype=np.float64)
-    middle = f + z * z / (2 * n)
-    reach = z * np.sqrt(f * (1 - f) / n + (z / (2 * n)) ** 2)
-    scale = 1 + z * z / n
+    f, n, q = (np.asarray(values, dtype=np.float64) for values in (rate, n_eff, z))
+    middle = f + q * q / (2 * n)
+    reach = q * np.sqrt(f * (1 - f) / n + (q / (2 * n)) ** 2)
+    scale = 1 + q * q / n
     return np.clip((middle - reach) / scale, 0.0, 1.0), np.clip((middle + reach) / scale, 0.0, 1.0)
 
 
-def quantile(confidence: float, *, sides: Sides = 1, freedom: float = np.inf) -> float:
+def quantile(
+    confidence: float, *, sides: Sides = 1, freedom: float | NDArray[np.float64] = np.inf
+) -> NDArray[np.float64]:
     """The z of a bound: the normal quantile (1.645 at 0.95), or Student's when a variance was estimated."""
     from scipy.special import ndtri, stdtrit
 
     p = 1.0 - (1.0 - checked_confidence(confidence)) / sides
-    return float(ndtri(p) if np.isinf(freedom) else stdtrit(freedom, p))
+    known = np.isinf(freedom)
+    z: NDArray[np.float64] = np.where(known, ndtri(p), stdtrit(np.where(known, 1.0, freedom), p))
+    return z
