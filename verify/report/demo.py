@@ -72,6 +72,7 @@ def _part(part: DemoPart) -> str:
         f"<p>{part.enrolled} subjects enrolled with {part.templates} templates from {escape(part.media)}. "
         f"Model {escape(part.model)}, model_id <code>{part.model_id[:16]}</code>. {escape(part.note)}</p>"
     )
+    facts += _proof(part.point)
     left_out = "".join(f"<li>{escape(text)}</li>" for text in part.left_out)
     left_out = f"<p>Left out at enrolment:</p><ul>{left_out}</ul>" if left_out else ""
     cells = [
@@ -89,6 +90,22 @@ def _part(part: DemoPart) -> str:
     columns = ["task", "probe shows", "claims to be", "file", "score", "decision", "right?"]
     return (
         f"<h2>{escape(part.modality.capitalize())}</h2>{facts}{left_out}{_strip(part)}{table(columns, cells)}"
+    )
+
+
+def _proof(point: OperatingPoint | None) -> str:
+    if point is None:
+        return ""
+    sets = ", ".join(
+        f"{one['set']} ({one['calibration']['subjects']} subjects to choose on, {one['test']['subjects']} to test on)"
+        for one in point.data.get("sets", ())
+    )
+    return (
+        f"<p>Operating point {escape(point.name)}: on subjects who took no part in choosing it, "
+        f"FMR {point.fmr.errors:,}/{point.fmr.trials:,} = {point.fmr.value:.2e} "
+        f"(at most {point.fmr.upper:.2e} at {point.confidence:.0%} confidence), "
+        f"FNMR {point.fnmr.errors:,}/{point.fnmr.trials:,} = {point.fnmr.value:.2%} "
+        f"(at most {point.fnmr.upper:.2%}). Data: {escape(sets)}.</p>"
     )
 
 
