@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ANY = CapturePolicy(gate=False)
+Spent = tuple[float, float]  # seconds by the wall, seconds of CPU
 RIVAL = """
 import json, sys, time
 import numpy as np
@@ -44,10 +45,10 @@ paths, rounds = json.load(sys.stdin)
 encoder = VoiceEncoder("cpu", verbose=False)
 encoder.embed_utterance(preprocess_wav(paths[0]))
 for _ in range(rounds):
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     for path in paths:
         encoder.embed_utterance(preprocess_wav(path))
-    print(time.perf_counter() - began, flush=True)
+    print(time.perf_counter() - began, time.process_time() - worked, flush=True)
 """
 
 
@@ -77,9 +78,9 @@ def main() -> None:
 def compare(capturer: Capturer, paths: list[Path], *, rounds: int, rival: Path | None) -> None:
     bare = bare_runs(capturer, paths)
     seconds = sum(float(open_audio(path).facts["duration_s"]) for path in paths)
-    ours: list[float] = []
-    theirs: list[float] = []
-    alone: list[float] = []
+    ours: list[Spent] = []
+    theirs: list[Spent] = []
+    alone: list[Spent] = []
 
     def whole() -> None:
         for path in paths:
@@ -92,18 +93,25 @@ def compare(capturer: Capturer, paths: list[Path], *, rounds: int, rival: Path |
             times.append(timed(run))
         if rival:
             theirs.extend(rival_times(rival, paths, rounds=1))
-    capture_s, bare_s = statistics.median(ours), statistics.median(alone)
     print(
         f"model {capturer.bundle.name}, {len(paths)} files, {seconds:.0f} s of audio, 1 thread, {rounds} rounds"
     )
-    print(f"capture            {capture_s:.3f} s, real-time factor {capture_s / seconds:.4f}")
-    print(f"bare model runs    {bare_s:.3f} s; capture reaches {bare_s / capture_s:.1%} of their throughput")
-    print(f"round by round     {', '.join(f'{b / c:.1%}' for b, c in zip(alone, ours, strict=True))}")
+    print("medians               wall s   CPU s   real-time factor (CPU)")
+    rows = {"capture": ours, "bare model runs": alone} | ({"Resemblyzer": theirs} if theirs else {})
+    wall = {name: statistics.median(spent[0] for spent in times) for name, times in rows.items()}
+    cpu = {name: statistics.median(spent[1] for spent in times) for name, times in rows.items()}
+    for name in rows:
+        print(f"{name:20} {wall[name]:7.3f} {cpu[name]:7.3f}   {cpu[name] / seconds:.4f}")
+    print(f"capture / bare        {ratio(wall, 'bare model runs')} of the models' throughput")
     if theirs:
         print(
-            f"Resemblyzer        {statistics.median(theirs):.3f} s, real-time factor "
-            f"{statistics.median(theirs) / seconds:.4f}: capture is {statistics.median(theirs) / capture_s:.2f} x as fast"
+            f"capture / Resemblyzer {ratio(wall, 'Resemblyzer')} of its speed by wall, {ratio(cpu, 'Resemblyzer')} by CPU"
         )
+    print(f"capture / bare (CPU)  {ratio(cpu, 'bare model runs')}: what holds when the machine is busy")
+
+
+def ratio(medians: dict[str, float], other: str) -> str:
+    return f"{medians[other] / medians['capture']:.1%}"
 
 
 def bare_runs(capturer: Capturer, paths: list[Path]) -> Callable[[], None]:
@@ -128,13 +136,13 @@ def bare_runs(capturer: Capturer, paths: list[Path]) -> Callable[[], None]:
     return run
 
 
-def timed(run: Callable[[], None]) -> float:
-    began = time.perf_counter()
+def timed(run: Callable[[], None]) -> Spent:
+    began, worked = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - worked
 
 
-def rival_times(interpreter: Path, paths: list[Path], *, rounds: int) -> list[float]:
+def rival_times(interpreter: Path, paths: list[Path], *, rounds: int) -> list[Spent]:
     done = subprocess.run(
         [interpreter, "-W", "ignore", "-c", RIVAL],
         input=json.dumps([[str(path.resolve()) for path in paths], rounds]),
@@ -144,8 +152,9 @@ def rival_times(interpreter: Path, paths: list[Path], *, rounds: int) -> list[fl
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"Resemblyzer does not run there:\n{done.stderr[-2000:]}")
-    return [float(line) for line in done.stdout.split()]
+        print(done.stderr[-2000:], file=sys.stderr)
+        sys.exit("Resemblyzer does not run in that environment")
+    return [(float(wall), float(cpu)) for wall, cpu in map(str.split, done.stdout.splitlines())]
 
 
 def write_and_capture_hour(paths: list[Path]) -> None:

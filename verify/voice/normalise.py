@@ -157,24 +157,21 @@ def kaldi_fbank(wave: NDArray[np.float32], *, bins: int = 80) -> NDArray[np.floa
     """
     if len(wave) < WINDOW:
         return np.zeros((0, bins), np.float32)
-    signal = np.asarray(wave, np.float64)
-    # Kaldi takes the mean m off each window and then x[i] - 0.97 x[i-1]. Both are linear, so the whole signal is
-    # emphasised once and 0.03 m taken off. Only a window's first sample differs, and the povey window is 0 there.
-    emphasised = signal.copy()
-    emphasised[1:] -= PREEMPHASIS * signal[:-1]
-    sums = np.concatenate([[0.0], np.cumsum(signal)])
-    starts = np.arange(0, len(wave) - WINDOW + 1, HOP)
-    offsets = (sums[starts + WINDOW] - sums[starts])[:, None] * ((1.0 - PREEMPHASIS) / WINDOW)
-    frames = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW)[::HOP]
+    count = 1 + (len(wave) - WINDOW) // HOP
     bank, window = _kaldi_bank(bins), _povey_window()
-    energies = np.empty((len(frames), bins), np.float32)
+    energies = np.empty((count, bins), np.float32)
     padded = np.zeros((SLICE, FFT))
-    for at in range(0, len(frames), SLICE):
-        part = frames[at : at + SLICE]
-        shaped = padded[: len(part), :WINDOW]
-        np.subtract(part, offsets[at : at + SLICE], out=shaped)
+    for at in range(0, count, SLICE):
+        taken = min(SLICE, count - at)
+        # Kaldi takes the mean m off each window and then x[i] - 0.97 x[i-1]. Both are linear: the signal is emphasised
+        # once and 0.03 m taken off. Only a window's first sample differs, and there the povey window is 0.
+        signal = wave[at * HOP : (at + taken - 1) * HOP + WINDOW].astype(np.float64)
+        means = _windows(signal).mean(axis=1, keepdims=True)
+        signal[1:] -= PREEMPHASIS * signal[:-1]
+        shaped = padded[:taken, :WINDOW]
+        np.subtract(_windows(signal), (1.0 - PREEMPHASIS) * means, out=shaped)
         shaped *= window
-        energies[at : at + SLICE] = bank.apply(_power(padded[: len(part)]))
+        energies[at : at + taken] = bank.apply(_power(padded[:taken]))
     return np.log(np.maximum(energies, FLOOR, out=energies), out=energies)
 
 
@@ -191,7 +188,7 @@ def ge2e_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
         (T, 40) float32 with T = 1 + N // 160.
     """
     padded = np.pad(np.asarray(wave, np.float32), WINDOW // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    frames = _windows(padded)
     bank, window = _slaney_bank(), _hann_window()
     energies = np.empty((len(frames), bank.bins), np.float32)
     for at in range(0, len(frames), SLICE):
@@ -220,6 +217,11 @@ def _ge2e_parts(wave: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     needed = (starts[-1] + PARTIAL_FRAMES) * HOP
     mel = ge2e_mel(np.pad(wave, (0, max(0, needed - len(wave)))))
     return [mel[start : start + PARTIAL_FRAMES] for start in starts]
+
+
+def _windows(signal: NDArray[Any]) -> NDArray[Any]:
+    """(N,) to a (T, 400) view: 25 ms every 10 ms."""
+    return np.lib.stride_tricks.sliding_window_view(signal, WINDOW)[::HOP]
 
 
 def _power(frames: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
