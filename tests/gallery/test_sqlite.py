@@ -142,6 +142,16 @@ def test_a_damaged_vector_stops_the_search(path, broken):
         assert gallery.search(unit(1), model_id=MODEL, top_k=1)[0].subject_id == "ann"
 
 
+def test_a_template_without_its_subject_stops_the_search(path):
+    with SqliteGallery(path) as gallery:
+        enrol(gallery, "ann", unit(1))
+    with sqlite3.connect(path) as db:
+        db.execute("DELETE FROM subject")
+    db.close()
+    with SqliteGallery(path) as gallery, pytest.raises(GalleryError, match="without a subject"):
+        gallery.search(unit(1), model_id=MODEL, top_k=1)
+
+
 def test_a_folder_or_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match="is a folder"):
         SqliteGallery(tmp_path)

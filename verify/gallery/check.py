@@ -133,7 +133,11 @@ def _check_found(
     db: sqlite3.Connection, gallery: SqliteGallery, model_id: str, *, owner: int, vector: NDArray[np.float32]
 ) -> None:
     """Hold a search to its word: a template that asks finds its subject, or a better one."""
-    (name,) = db.execute("SELECT subject_id FROM subject WHERE subject_pk = ?", (owner,)).fetchone()
+    row = db.execute("SELECT subject_id FROM subject WHERE subject_pk = ?", (owner,)).fetchone()
+    if row is None:
+        msg = f"templates of a subject (number {owner}) who is not there"
+        raise GalleryError(msg)
+    name = str(row[0])
     own = float(exact_cosines(vector[None, :], vector)[0])
     best = gallery.search(vector, model_id=model_id, top_k=1)
     if best and (-best[0].score, best[0].subject_id) <= (-own, name):

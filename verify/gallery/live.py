@@ -39,6 +39,11 @@ class LiveIndex:
         """Bytes of memory set aside."""
         return self._index.nbytes
 
+    @property
+    def stamp(self) -> rows.Stamp:
+        """How far of the file has been seen."""
+        return self._stamp
+
     def catch_up(self, db: sqlite3.Connection) -> None:
         """Take in what was added and drop what was deleted since the last call.
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verify.errors import StorageError, UnknownSubjectError, UsageError
+from verify.errors import GalleryError, StorageError, UnknownSubjectError, UsageError
 from verify.gallery import erasure, rows
 from verify.gallery.entry import DEFAULT_MAX_TEMPLATES, check_top_k, checked_addition
 from verify.gallery.live import LiveIndex
@@ -194,12 +194,19 @@ class SqliteGallery:
             live = self.live_index(model_id)
             if live is None:
                 return ()
+            stamp = live.stamp
             hits = live.top(checked_vector(vector, dim=live.dim, what="probe"), top_k)
             with self._session.reading() as db:
                 names = _names(db, [subject_pk for subject_pk, _ in hits])
+                unchanged = rows.read_stamp(db) == stamp
             if len(names) == len(hits):
                 break
-            # a subject was deleted while the matrix was searched: search without it
+            # else a subject was deleted while the matrix was searched: search without it
+            if unchanged:
+                msg = (
+                    f"{self.path} has templates without a subject: it is damaged, run 'verify gallery check'"
+                )
+                raise GalleryError(msg)
         found = sorted(((names[pk], score) for pk, score in hits), key=lambda hit: (-hit[1], hit[0]))
         return tuple(Candidate(name, score) for name, score in found[:top_k])
 
