@@ -163,8 +163,9 @@ def fitting(weights: Weights, *, network: str) -> Iterator[None]:
     try:
         yield
     except (
-        ValueError,
+        ArithmeticError,
         IndexError,
+        ValueError,
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
     ) as error:
