@@ -15,6 +15,7 @@ from tests.models.tiny import tiny_model, write_bundle
 from verify.errors import DownloadError, ModelIntegrityError, StorageError, UnknownModelError, UsageError
 from verify.models import open_bundle, pull
 from verify.models.acquire import PullOptions
+from verify.models.download import download
 from verify.models.shelf import installed, remove
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -287,6 +288,29 @@ def test_a_folder_that_cannot_be_written_is_said(known, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="VERIFY_MODELS"):
         pull("tiny", models_dir=tmp_path / "file" / "models")
+
+
+def test_a_name_that_does_not_resolve_in_time_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *address: asked.wait(30) and address)
+    with pytest.raises(DownloadError, match=r"no answer: the name example\.org was not resolved"):
+        download("https://example.org/x", tmp_path / "x", timeout_s=0.05)
+    asked.set()
+
+
+def test_whole_bundles_are_found_present_without_writing(
+    known, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shelf / "tiny.onnx").write_bytes(WEIGHTS)
+    known("")
+    pull("tiny", models_dir=shelf)
+    monkeypatch.setattr(
+        "verify.models.install.scratch_folder", lambda base: pytest.fail(f"{base} is written")
+    )
+    assert {item.status for item in pull("tiny", models_dir=shelf)} == {"present"}
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

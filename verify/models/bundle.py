@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +234,9 @@ def _open_folder(path: Path, *, models_dir: Path) -> ModelBundle:
 
 def _open_zip(path: Path, *, models_dir: Path) -> ModelBundle:
     """Unpack into a private folder that goes away with the bundle, then open that."""
+    import tempfile
+    import weakref
+
     holder = tempfile.TemporaryDirectory(prefix="verify-bundle-", ignore_cleanup_errors=True)
     try:
         unpack_bundle(path, Path(holder.name))

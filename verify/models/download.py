@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -66,7 +68,7 @@ def download(
         DownloadError: no answer, an HTTP error, too long, or ended early.
         StorageError: `target` cannot be written.
     """
-    check_url(url)
+    _check_host(check_url(url), timeout_s=timeout_s)
     opener = urllib.request.build_opener(_SafeRedirects)
     try:
         with opener.open(url, timeout=timeout_s) as answer:
@@ -88,6 +90,27 @@ def download(
     if total and done != total:
         msg = f"{done} bytes arrived instead of {total}"
         raise DownloadError(msg)
+
+
+def _check_host(host: str, *, timeout_s: float) -> None:
+    """Refuse a host whose name is not resolved in time: the system's resolver may take half a minute."""
+    if urllib.request.getproxies():
+        return  # names are the proxy's business
+    answers: list[str] = []
+
+    def resolve() -> None:
+        try:
+            socket.getaddrinfo(host, None)
+            answers.append("")
+        except OSError as error:
+            answers.append(f"no answer: {host}: {error.strerror or error}")
+
+    thread = threading.Thread(target=resolve, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    failure = answers[0] if answers else f"no answer: the name {host} was not resolved within {timeout_s:g} s"
+    if failure:
+        raise DownloadError(failure)
 
 
 def _copy(source: Any, target: Path, *, limit: int, total: int, label: str, progress: Progress) -> int:
