@@ -151,6 +151,10 @@ def test_what_a_pickle_would_run_is_never_run(tmp_path: Path, protocol: int, con
         (b"(S'true'\nios\nsystem\n", "STRING"),
         (b"(ios\nsystem\n", "INST"),
         (b"\x82\x01", "EXT1"),
+        (b"S'\\S'\n", "STRING"),
+        (b"I0x10\n", "INT"),
+        (b"\xff", "ff at byte"),
+        (b"cos\\x2e\npath\n", "os\\x2e.path"),
         (Global("collections", "OrderedDict"), "beside tensors"),
         (b"ccollections\nOrderedDict\n)\x81", "NEWOBJ"),
         (Persistent(("module", Global("torch", "FloatStorage"), "0", "cpu", 6)), "no storage"),
@@ -237,6 +241,45 @@ def test_a_small_file_cannot_ask_for_endless_work(write) -> None:
 def test_other_and_damaged_files_are_named(write, data, word) -> None:
     with pytest.raises(DataError, match=rf"weights\.pt: .*{word}"):
         read_weights(write(data))
+
+
+def zip_of(**members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name.replace("__", "/"), data)
+    return stream.getvalue()
+
+
+def safetensors_of(**header: object) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (zip_of(model=b""), "no single data.pkl"),
+        (zip_of(a__data=b"", **{"a/data.pkl": b"", "b/data.pkl": b""}), "no single data.pkl"),
+        (zip_of(**{"a/data.pkl": made.pickled({}), "a/byteorder": b"big"}), "big-endian"),
+        (safetensors_of(w={"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}), "type BF16"),
+        (safetensors_of(w={"dtype": "F32", "shape": [4], "data_offsets": [0, 12]}), "damaged: tensor 'w'"),
+        (safetensors_of(w={"dtype": "F32", "shape": [20], "data_offsets": [0, 80]}), "of 64 bytes"),
+        (safetensors_of(w={"dtype": "F32", "shape": [-1, -1], "data_offsets": [4, 8]}), "damaged"),
+        (safetensors_of(w=3), "damaged"),
+        (safetensors_of(), "not a state dict"),
+    ],
+)
+def test_other_zips_and_lying_headers_are_named(write, data, word) -> None:
+    with pytest.raises(DataError, match=re.escape(word)):
+        read_weights(write(data))
+
+
+def test_a_file_beyond_the_limit_is_not_read(write, monkeypatch) -> None:
+    monkeypatch.setattr("verify.models.weights.MAX_BYTES", 100)
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("was read"))
+    with pytest.raises(DataError, match="more than 100 bytes are not read"):
+        read_weights(write(ZIPPED))
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:

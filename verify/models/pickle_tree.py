@@ -1,8 +1,9 @@
 """What a torch checkpoint's pickle describes, as a tree of plain values; nothing of it is run.
 
-`pickletools.genops` lists the opcodes (it is a disassembler and executes none), and `read_tree`
-acts on the few that torch writes. The only names with a meaning are the five kinds below; they
-are compared as strings, never imported. Anything else raises `RefusedPickleError`.
+The standard library's `pickletools` tells what each opcode is called and how its argument is laid
+out (it is a disassembler and executes none); `read_tree` acts on the few that torch writes and
+refuses the others before it looks at their arguments. The only names with a meaning are those
+below; they are compared as strings, never imported.
 """
 
 from __future__ import annotations
@@ -79,11 +80,8 @@ def read_tree(stream: IO[bytes]) -> Any:
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    for opcode, value, position in pickletools.genops(stream):
-        argument: Any = value
-        name = opcode.name
-        if name == "STOP":
-            break
+    while (name := _opcode(stream)) != "STOP":
+        argument = _argument(name, stream)
         if name in NUMBERS or name in TEXTS:
             stack.append(argument)
         elif name in PUSH_CONSTANT:
@@ -97,13 +95,30 @@ def read_tree(stream: IO[bytes]) -> Any:
             stack.append(memo[argument])
         elif name == "GLOBAL":
             stack.append(_known(argument))
-        elif name in STEPS:
-            STEPS[name](stack)
         elif name != "PROTO":
-            msg = f"its pickle uses {name} at byte {position}, which weights have no need of; it was not run"
-            raise RefusedPickleError(msg)
+            STEPS[name](stack)
     (result,) = stack
     return result
+
+
+def _opcode(stream: IO[bytes]) -> str:
+    """Name of the next opcode, if it is one that weights need."""
+    code = stream.read(1)
+    if not code:
+        msg = "the pickle has no end"
+        raise ValueError(msg)
+    name = ALL_OPCODES[code].name if code in ALL_OPCODES else code.hex()
+    if name not in KNOWN_OPCODES:
+        msg = f"its pickle uses {name} at byte {stream.tell() - 1}, which weights have no need of; it was not run"
+        raise RefusedPickleError(msg)
+    return name
+
+
+def _argument(name: str, stream: IO[bytes]) -> Any:
+    if name == "GLOBAL":  # module and name, a line each; taken as they are, without escapes
+        return b".".join(stream.readline().removesuffix(b"\n") for _ in range(2)).decode("ascii")
+    layout = OPCODES_BY_NAME[name].arg
+    return layout.reader(stream) if layout else None
 
 
 def _pop(stack: list[Any], count: int) -> list[Any]:
@@ -128,10 +143,11 @@ def _pop_to_mark(stack: list[Any]) -> list[Any]:
     raise ValueError(msg)
 
 
-def _known(argument: str) -> _Name:
-    dotted = ".".join(argument.split(" "))
+def _known(dotted: str) -> _Name:
     if dotted not in KNOWN_NAMES:
-        msg = f"its pickle names {dotted}, which weights have no need of; it was neither imported nor run"
+        msg = (
+            f"its pickle names {dotted[:80]}, which weights have no need of; it was neither imported nor run"
+        )
         raise RefusedPickleError(msg)
     return _Name(dotted)
 
@@ -226,3 +242,13 @@ STEPS = {
     "REDUCE": _reduce,
     "BINPERSID": _persistent,
 }
+KNOWN_OPCODES = frozenset(
+    {"PROTO", "STOP", "GLOBAL", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"}
+    | NUMBERS
+    | TEXTS
+    | PUSH_CONSTANT.keys()
+    | TUPLE_SIZES.keys()
+    | STEPS.keys()
+)
+ALL_OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+OPCODES_BY_NAME = {opcode.name: opcode for opcode in pickletools.opcodes}

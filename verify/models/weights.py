@@ -2,8 +2,7 @@
 
 A ``.pt`` file is a pickle, and unpickling runs whatever the file says. torch guards itself with
 ``weights_only=True``; this is the equal of that guard for installations without torch, and it is
-stricter: the pickle is never given to an unpickler. Its opcodes are listed by the standard
-library's `pickletools` (a disassembler, which executes nothing) and acted on by
+stricter: the pickle is never given to an unpickler. Its opcodes are read by
 `verify.models.pickle_tree`, which knows numbers, strings, lists, tuples, dicts, ``OrderedDict``,
 the two functions that stand for "a tensor is a view of a storage", and the typed storages. No name
 is ever imported and nothing is ever called: names are strings, looked up in a closed table. An
