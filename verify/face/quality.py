@@ -137,9 +137,9 @@ def assess(
         (Reason.TURNED_AWAY, -abs(measures["roll_deg"]), -limits.max_roll_deg, 90.0),
     )
     # How far below its limit, as a share of the measure's span, so that reasons can be ranked.
-    # Written so that a NaN fails.
+    # Written so that a NaN fails, and as the worst of all.
     lacking = [
-        ((at_least - value) / span, reason)
+        (math.inf if math.isnan(value) else (at_least - value) / span, reason)
         for reason, value, at_least, span in checks
         if not value >= at_least
     ]
@@ -219,9 +219,12 @@ def pose_deg(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
 
     Returns:
         Yaw (positive: the nose points to the photo's right), pitch (positive: it points down) and
-        roll (positive: the head is tilted clockwise in the photo), in degrees.
+        roll (positive: the head is tilted clockwise in the photo), in degrees; NaN for landmarks
+        that are not finite.
     """
     points = np.asarray(landmarks, np.float64)
+    if not np.isfinite(points).all():
+        return math.nan, math.nan, math.nan
     affine = (_HEAD_INVERSE @ (points - points.mean(axis=0))).T  # (2, 3): photo from head, scaled
     u, _, vt = np.linalg.svd(affine, full_matrices=False)
     x_axis, y_axis = u @ vt  # the closest pair of orthonormal rows
