@@ -14,6 +14,8 @@ from tests.models.tiny import tiny_model, write_bundle
 from verify.errors import ModelIntegrityError, ModelMismatchError, ModelNotInstalledError, UnknownModelError
 from verify.models import open_bundle
 from verify.models.card import read_card
+from verify.models.catalogue import catalogue
+from verify.models.shelf import installed
 from verify.models.stamps import STAMP_FILE
 
 
@@ -35,6 +37,10 @@ def test_a_zip_in_the_folder_of_bundles_counts_as_installed(tmp_path: Path) -> N
     write_bundle(tmp_path / "elsewhere" / "tiny")
     shutil.make_archive(str(tmp_path / "tiny"), "zip", tmp_path / "elsewhere", "tiny")
     assert open_bundle("tiny", models_dir=tmp_path).name == "tiny"
+    (tmp_path / "other.zip").write_bytes(b"no zip at all")
+    assert list(installed(models_dir=tmp_path)) == ["tiny"]
+    (line,) = [line for line in catalogue(models_dir=tmp_path) if line.name == "tiny"]
+    assert line.state == "installed"
 
 
 def test_an_unpacked_zip_goes_away_with_its_bundle(tmp_path: Path) -> None:

@@ -268,3 +268,18 @@ def unpack_bundle(archive: Path, target: Path) -> None:
             members.write(root + name, target / name, max_bytes=int(facts["size"]))
         if members.has(root + OPERATING_POINTS_FILE):
             members.write(root + OPERATING_POINTS_FILE, target / OPERATING_POINTS_FILE)
+
+
+def read_zipped_card(archive: Path) -> Card:
+    """The card of a zipped bundle, without unpacking the rest.
+
+    Raises:
+        ModelIntegrityError: no zip, no card, or the card is malformed.
+    """
+    import tempfile
+
+    from verify.models.archives import Archive
+
+    with tempfile.TemporaryDirectory(prefix="verify-card-") as folder, Archive(archive) as members:
+        members.write(members.folder_of(CARD_FILE) + CARD_FILE, Path(folder) / CARD_FILE)
+        return read_card(Path(folder) / CARD_FILE)

@@ -24,10 +24,11 @@ def is_bundle(path: Path) -> bool:
     """Whether `path` is a whole bundle: a folder with a card, or a zip with one."""
     if path.is_dir():
         return (path / CARD_FILE).is_file()
-    if not zipfile.is_zipfile(path):
+    try:
+        with Archive(path) as archive:
+            return archive.has_card()
+    except ModelIntegrityError:
         return False
-    with Archive(path) as archive:
-        return archive.has_card()
 
 
 def candidates(folder: Path, entry: Entry) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -24,6 +25,10 @@ _TIMEOUT_S = 8
 _RETRIES = 1
 _POLL_S = 0.1
 _MAX_REASON = 200
+UNREACHABLE = "the package index does not answer"
+_BROKEN = re.compile(
+    r"Failed to establish a new connection: [^']+|[Rr]ead timed out|Connection to \S+ timed out"
+)
 
 
 def download_wheel(
@@ -127,17 +132,17 @@ def _reason(log: str, code: int, *, deadline_s: float) -> str:
         return f"pip did not end within {deadline_s:g} s"
     if "No module named pip" in log:
         return "pip is not installed in this environment (install pip, or bring the file by hand)"
-    lines = [line.strip() for line in log.splitlines()]
-    telling = [line for line in lines if "ERROR" in line or "connection broken" in line] or lines
-    unreachable = [line for line in telling if is_unreachable(line)]
-    reason = (unreachable or telling or [f"pip ended with code {code}"])[-1]
-    return "pip: " + reason.removeprefix("ERROR:").removeprefix("WARNING:").strip()[:_MAX_REASON]
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    broken = next((match for line in lines if (match := _BROKEN.search(line))), None)
+    if broken:
+        return f"pip: {UNREACHABLE} ({broken[0]})"
+    telling = [line for line in lines if line.startswith("ERROR:")] or lines or [f"it ended with code {code}"]
+    return "pip: " + telling[-1].removeprefix("ERROR:").strip()[:_MAX_REASON]
 
 
 def is_unreachable(reason: str) -> bool:
     """Whether a failure says that the index itself cannot be reached."""
-    signs = ("connection broken", "Max retries", "timed out", "Failed to establish", "did not end")
-    return any(sign in reason for sign in signs)
+    return UNREACHABLE in reason or "did not end" in reason
 
 
 def _check_hash(wheel: Path, source: WeightsSource) -> None:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from verify.errors import ModelError, ModelNotInstalledError, StorageError
 from verify.models.atomic import sync_folder
+from verify.models.bundle import read_zipped_card
 from verify.models.card import CARD_FILE, NAME_PATTERN, Card, read_card
+from verify.models.local_files import is_bundle
 from verify.models.places import canonical_name, default_models_dir
 from verify.models.registry import find_entry
 
@@ -150,14 +152,15 @@ def remove(name: str, *, models_dir: Path | None = None) -> tuple[Path, tuple[st
 
 
 def installed(*, models_dir: Path | None = None) -> dict[str, Card | ModelError]:
-    """Cards of the bundle folders that are there, by folder name; the error for damaged ones."""
+    """Cards of the bundles that are there, folders and zips, by name; the error for damaged ones."""
     base = default_models_dir() if models_dir is None else models_dir
     found: dict[str, Card | ModelError] = {}
-    for path in sorted(base.glob(f"*/{CARD_FILE}")) if base.is_dir() else []:
-        if path.parent.name.startswith("."):
+    for path in [*sorted(base.glob("*.zip")), *sorted(base.glob(f"*/{CARD_FILE}"))] if base.is_dir() else []:
+        name = path.stem if path.suffix == ".zip" else path.parent.name
+        if name.startswith(".") or (path.suffix == ".zip" and not is_bundle(path)):
             continue
         try:
-            found[path.parent.name] = read_card(path)
+            found[name] = read_zipped_card(path) if path.suffix == ".zip" else read_card(path)
         except ModelError as error:
-            found[path.parent.name] = error
+            found[name] = error
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from verify.errors import ModelIntegrityError
@@ -76,5 +77,6 @@ def _write_stamps(folder: Path, stamps: dict[str, list[int | str]]) -> None:
         temporary.write_text(json.dumps(stamps))
         temporary.replace(folder / STAMP_FILE)
     except OSError:
-        # A read-only folder of bundles is fine: the files are hashed each time instead.
-        temporary.unlink(missing_ok=True) if os.access(folder, os.W_OK) else None
+        # A read-only or full disk is fine: the files are hashed each time instead.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
