@@ -1,9 +1,11 @@
-"""Exact search over an in-memory float32 matrix that grows and shrinks in place.
+"""Exact search over one in-memory float32 matrix that grows and shrinks in place.
 
-The matrix is a list of blocks of 16 MiB: growing never copies what is there, and at most
-one block is partly empty. The product over the blocks runs at memory bandwidth, on as many threads
-as the BLAS of numpy is set to (by default one a core, `OPENBLAS_NUM_THREADS` and its like set it);
-threads of our own on top would only compete for the same bandwidth.
+The matrix is one piece, so that a search is one BLAS product and runs at memory bandwidth on as
+many threads as the BLAS of numpy is set to (one a core unless `OPENBLAS_NUM_THREADS` or its like
+say otherwise; threads of our own would only compete for the same bandwidth). One product also
+means that the BLAS threads wait for each other once: cut into blocks the search took three times
+as long on a busy machine. It grows by a sixteenth through `realloc`, which moves large arrays by
+remapping their pages where the system can, without a second copy.
 
 BLAS only shortlists. The few rows that could be among the best, given the rounding error of a
 float32 product, are scored again in double precision, which decides.
@@ -11,7 +13,6 @@ float32 product, are scored again in double precision, which decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,41 +22,10 @@ from verify.gallery.vectors import exact_cosines
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BLOCK_NUMBERS = 1 << 22  # 16 MiB of float32
-_FIRST_ROWS = 64
-_RESCORED_AT_ONCE = 4096
+_SPARE_ROWS = 64
+_AT_ONCE = 4096
 _GROUPS = 64
 _NOBODY = -1
-
-
-@dataclass(slots=True)
-class _Block:
-    """Rows of the matrix: (capacity, D) vectors, their template ids, their subjects."""
-
-    vectors: NDArray[np.float32] = field(repr=False)
-    ids: NDArray[np.int64] = field(repr=False)
-    owners: NDArray[np.int64] = field(repr=False)
-    used: int = 0
-
-    @classmethod
-    def empty(cls, capacity: int, dim: int) -> _Block:
-        return cls(
-            np.empty((capacity, dim), np.float32), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
-        )
-
-    @property
-    def capacity(self) -> int:
-        return len(self.ids)
-
-    @property
-    def nbytes(self) -> int:
-        return self.vectors.nbytes + self.ids.nbytes + self.owners.nbytes
-
-    def put(self, at: int, other: _Block, rows: NDArray[np.intp] | slice) -> None:
-        count = len(other.ids[rows])
-        self.vectors[at : at + count] = other.vectors[rows]
-        self.ids[at : at + count] = other.ids[rows]
-        self.owners[at : at + count] = other.owners[rows]
 
 
 class MatrixIndex:
@@ -65,11 +35,13 @@ class MatrixIndex:
     at once and their room is taken back when they are a tenth of the matrix.
     """
 
-    def __init__(self, dim: int, *, block_rows: int | None = None) -> None:
+    def __init__(self, dim: int) -> None:
         self.dim = dim
-        self._block_rows = block_rows or max(256, _BLOCK_NUMBERS // dim)
-        self._blocks: list[_Block] = []
+        self._vectors: NDArray[np.float32] = np.empty((0, dim), np.float32)
+        self._ids: NDArray[np.int64] = np.empty(0, np.int64)
+        self._owners: NDArray[np.int64] = np.empty(0, np.int64)
         self._dead: NDArray[np.int64] = np.empty(0, np.int64)
+        self._used = 0
 
     def __repr__(self) -> str:
         return f"MatrixIndex(dim={self.dim}, templates={len(self)})"
@@ -81,44 +53,44 @@ class MatrixIndex:
     @property
     def nbytes(self) -> int:
         """Bytes set aside for vectors and their bookkeeping."""
-        return sum(block.nbytes for block in self._blocks) + self._dead.nbytes
+        return self._vectors.nbytes + self._ids.nbytes + self._owners.nbytes + self._dead.nbytes
 
-    @property
-    def _used(self) -> int:
-        return (len(self._blocks) - 1) * self._block_rows + self._blocks[-1].used if self._blocks else 0
+    def reserve(self, count: int) -> None:
+        """Make room for `count` more templates at once."""
+        if self._used + count > len(self._ids):
+            self._resize(self._used + count)
 
     def append(self, ids: NDArray[np.int64], owners: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Add (N,) template ids, their (N,) subjects (0 or more) and their (N, D) checked vectors."""
-        batch = _Block(vectors, ids, owners)
-        start = 0
-        while start < len(ids):
-            block = self._roomy_block(len(ids) - start)
-            count = min(block.capacity - block.used, len(ids) - start)
-            block.put(block.used, batch, slice(start, start + count))
-            block.used += count
-            start += count
+        end = self._used + len(ids)
+        if end > len(self._ids):
+            self._resize(end + max(_SPARE_ROWS, end // 16))
+        self._vectors[self._used : end] = vectors
+        self._ids[self._used : end] = ids
+        self._owners[self._used : end] = owners
+        self._used = end
 
     def remove(self, ids: NDArray[np.int64]) -> int:
         """Zero the rows of these template ids; ids that are not here are passed over."""
-        dead = []
-        for template_id in np.unique(ids):
-            row = self._find(int(template_id))
-            if row is not None:
-                block, at = self._blocks[row // self._block_rows], row % self._block_rows
-                block.vectors[at] = 0.0
-                block.owners[at] = _NOBODY
-                dead.append(row)
-        self._dead = np.union1d(self._dead, np.array(dead, np.int64))
+        wanted = np.unique(ids)
+        known = self._ids[: self._used]
+        at = np.searchsorted(known, wanted)
+        here = at < self._used
+        rows = at[here][known[at[here]] == wanted[here]]
+        rows = rows[self._owners[rows] != _NOBODY]
+        self._vectors[rows] = 0.0
+        self._owners[rows] = _NOBODY
+        self._dead = np.union1d(self._dead, rows)
         if len(self._dead) * 10 >= self._used:
             self._compact()
-        return len(dead)
+        return len(rows)
 
     def clear(self) -> None:
         """Zero and release everything."""
-        for block in self._blocks:
-            block.vectors.fill(0.0)
-        self._blocks = []
+        self._vectors.fill(0.0)
         self._dead = np.empty(0, np.int64)
+        self._used = 0
+        self._resize(0)
 
     def top(self, probe: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         """Return the best `k` subjects with their best scores, and every subject tied with the last.
@@ -143,8 +115,7 @@ class MatrixIndex:
 
     def _products(self, probe: NDArray[np.float32]) -> NDArray[np.float32]:
         products = np.empty(self._used, np.float32)
-        for start, block in zip(range(0, self._used, self._block_rows), self._blocks, strict=True):
-            np.dot(block.vectors[: block.used], probe, out=products[start : start + block.used])
+        np.dot(self._vectors[: self._used], probe, out=products)
         products[self._dead] = -np.inf
         return products
 
@@ -159,7 +130,7 @@ class MatrixIndex:
         while count:
             bar = _kth_highest(products, count)
             rows = np.flatnonzero(products >= bar - slack)
-            if count == live or len(np.unique(self._owners(rows[products[rows] >= bar]))) >= k:
+            if count == live or len(np.unique(self._owners[rows[products[rows] >= bar]])) >= k:
                 return rows
             count = min(live, 4 * count)
         return np.empty(0, np.intp)
@@ -168,50 +139,41 @@ class MatrixIndex:
         self, rows: NDArray[np.intp], probe: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         scores = np.empty(len(rows), np.float64)
-        for start in range(0, len(rows), _RESCORED_AT_ONCE):
-            part = rows[start : start + _RESCORED_AT_ONCE]
-            vectors = np.stack(
-                [self._blocks[r // self._block_rows].vectors[r % self._block_rows] for r in part]
-            )
-            scores[start : start + len(part)] = exact_cosines(vectors, probe)
-        return self._owners(rows), scores
-
-    def _owners(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-        owners = [self._blocks[r // self._block_rows].owners[r % self._block_rows] for r in rows]
-        return np.array(owners, np.int64)
-
-    def _find(self, template_id: int) -> int | None:
-        for number, block in enumerate(self._blocks):
-            if block.used and block.ids[block.used - 1] >= template_id:
-                at = int(np.searchsorted(block.ids[: block.used], template_id))
-                here = block.ids[at] == template_id and block.owners[at] != _NOBODY
-                return number * self._block_rows + at if here else None
-        return None
-
-    def _roomy_block(self, wanted: int) -> _Block:
-        last = self._blocks[-1] if self._blocks else None
-        if last is None or last.used == self._block_rows:
-            capacity = self._block_rows if last else min(self._block_rows, max(_FIRST_ROWS, wanted))
-            self._blocks.append(_Block.empty(capacity, self.dim))
-        elif last.used == last.capacity:
-            grown = _Block.empty(min(self._block_rows, max(2 * last.capacity, last.used + wanted)), self.dim)
-            grown.put(0, last, slice(0, last.used))
-            grown.used = last.used
-            last.vectors.fill(0.0)  # no template may stay in freed memory
-            self._blocks[-1] = grown
-        return self._blocks[-1]
+        for start in range(0, len(rows), _AT_ONCE):  # all rows are here if all of them tie
+            part = rows[start : start + _AT_ONCE]
+            scores[start : start + len(part)] = exact_cosines(self._vectors[part], probe)
+        return self._owners[rows], scores
 
     def _compact(self) -> None:
-        """Move the living rows down over the dead ones, in order, block by block."""
-        old, self._blocks = self._blocks, []
+        """Move the living rows down over the dead ones, in order and in place."""
+        keep = np.flatnonzero(self._owners[: self._used] != _NOBODY)
+        for start in range(0, len(keep), _AT_ONCE):
+            rows = keep[start : start + _AT_ONCE]
+            to = slice(start, start + len(rows))  # never above the rows that are still to be read
+            self._vectors[to] = self._vectors[rows]
+            self._ids[to] = self._ids[rows]
+            self._owners[to] = self._owners[rows]
+        self._vectors[len(keep) : self._used] = 0.0
+        self._used = len(keep)
         self._dead = np.empty(0, np.int64)
-        old.reverse()
-        while old:  # each block goes as soon as it is emptied: there are never two matrices
-            block = old.pop()
-            keep = np.flatnonzero(block.owners[: block.used] != _NOBODY)
-            if len(keep):
-                self.append(block.ids[keep], block.owners[keep], block.vectors[keep])
-            block.vectors.fill(0.0)
+        self._resize(self._used)
+
+    def _resize(self, rows: int) -> None:
+        self._ids = _resized(self._ids, rows, self._used)
+        self._owners = _resized(self._owners, rows, self._used)
+        try:
+            self._vectors.resize((rows, self.dim))
+        except ValueError:
+            # numpy refuses while somebody (a debugger, a traceback) still looks at the matrix
+            old, self._vectors = self._vectors, np.empty((rows, self.dim), np.float32)
+            self._vectors[: self._used] = old[: self._used]
+            old.fill(0.0)  # no template may stay in freed memory
+
+
+def _resized(old: NDArray[np.int64], rows: int, used: int) -> NDArray[np.int64]:
+    new = np.empty(rows, np.int64)
+    new[:used] = old[:used]
+    return new
 
 
 def _kth_highest(values: NDArray[np.float32], k: int) -> np.float32:

@@ -83,6 +83,9 @@ class LiveIndex:
             self._stamp = rows.Stamp()
 
     def _load(self, db: sqlite3.Connection, *, after: int) -> None:
+        if after == 0:
+            query = "SELECT COUNT(*) FROM template WHERE model_pk = ?"
+            self._index.reserve(int(db.execute(query, (self._model_pk,)).fetchone()[0]))
         for ids, owners, vectors in rows.new_vectors(db, model_pk=self._model_pk, dim=self.dim, after=after):
             self._index.append(np.array(ids, np.int64), np.array(owners, np.int64), vectors)
 
