@@ -78,6 +78,7 @@ def test_the_same_data_and_seed_give_the_same_points(people, tmp_path):
 def test_targets_out_of_reach_get_no_point(people):
     job = job_on(people, targets=(1e-2, 1e-7))
     assert [point.target_fmr for point in job.calibration.points] == [1e-2]
+    assert job.calibration.points[0].data["too_small_alone"] == []
     assert "cannot support FMR 1e-07" in job.calibration.unsupported[1e-7]
 
 
@@ -93,7 +94,7 @@ def test_a_small_hard_set_is_not_hidden_by_a_large_easy_one(people, tmp_path):
                 vector /= np.linalg.norm(vector)
             return capture
 
-    hard = write_people(tmp_path / "hard", subjects=50, samples=3)
+    hard = write_people(tmp_path / "hard", subjects=90, samples=3)
     for file in hard.rglob("*.jpg"):  # people of their own
         file.write_text(file.read_text().replace(":", "7:"))
     both = job_on(people, hard, capturer=Leaning(), targets=(1e-2,)).calibration
@@ -117,6 +118,7 @@ def test_a_set_of_one_sample_a_subject_tells_no_fnmr(people, tmp_path):
     with pytest.raises(InsufficientTrialsError, match="no test subject has two usable samples"):
         job_on(singles)
     (point,) = job_on(people, singles, targets=(0.05,)).calibration.points
+    assert point.data["too_small_alone"] == []
     assert point.data["measured"]["singles"]["fnmr"] is None
     assert point.fnmr.trials > 0
 
@@ -216,3 +218,10 @@ def test_facts_are_plain_json(people):
     assert math.isclose(point.data["thresholds_asked"]["people"], point.threshold)
     split = split_subjects(read_manifest(people).subjects, name="people")
     assert point.data["sets"][0]["split_sha256"] == split.sha256
+
+
+def test_a_set_too_small_to_ask_for_a_threshold_is_named(people, tmp_path):
+    few = write_people(tmp_path / "few", subjects=8, samples=2)
+    (point,) = job_on(people, few, targets=(1e-2,)).calibration.points
+    assert point.data["too_small_alone"] == ["few"]
+    assert "few" in point.data["measured"]

@@ -65,7 +65,8 @@ def brute_evidence(wrong, a, b, subjects):
     r = k - n * f
     s = subjects
     by_subject = r.sum(axis=1)
-    variance = (np.sum(by_subject**2) - np.sum(np.triu(r) ** 2)) / trials**2
+    pairs = np.sum(np.triu(r) ** 2)
+    variance = max(np.sum(by_subject**2) - pairs, pairs) / trials**2
     variance *= s * (s - 1) / ((s - 2) * (s - 3))
     n_eff = trials if variance <= 1e-18 else min(max(f * (1 - f) / variance, 1), trials)
     fourths = np.sum(by_subject**4)

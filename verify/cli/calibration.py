@@ -44,7 +44,7 @@ def notes(job: CalibrationJob) -> Iterator[str]:
 
 
 def rows(job: CalibrationJob) -> Iterator[tuple[str, ...]]:
-    """One row a target: supported ones with their rates, the others as too little data."""
+    """One row a target: supported ones with their rates, the others as too few trials."""
     for point in job.calibration.points:
         head = (f"{point.target_fmr:g}", f"{point.threshold:.4f}")
         yield (
@@ -55,7 +55,7 @@ def rows(job: CalibrationJob) -> Iterator[tuple[str, ...]]:
             verdict(point),
         )
     for target in job.calibration.unsupported:
-        yield (f"{target:g}", "none", *[""] * (len(COLUMNS) - 3), "TOO LITTLE DATA")
+        yield (f"{target:g}", "none", *[""] * (len(COLUMNS) - 3), "TOO FEW")
 
 
 def verdict(point: OperatingPoint) -> str:

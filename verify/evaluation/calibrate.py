@@ -273,6 +273,8 @@ def _data(
         "sets": [dict(one.facts) for one in sets],
         "governed_by": governing,
         "thresholds_asked": dict(asked),
+        # these sets are measured at the threshold, but are no proof of the target for data like theirs
+        "too_small_alone": [one.name for one in sets if one.name not in asked],
         "measured": {name: dataclasses.asdict(rates) for name, rates in views_at.items()},
         "seed": sets[0].split.seed,
         "trials": "within each set only: one person may be in two sets",

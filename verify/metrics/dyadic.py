@@ -13,7 +13,9 @@ Assenova, 2015)
 times c = S (S - 1) / ((S - 2)(S - 3)), which makes it unbiased for complete balanced designs of S
 subjects: r is taken about the estimated rate, and working out the expectation gives (S - 2)(S - 3) /
 (S (S - 1)) of the truth, whether errors are driven by subjects or by pairs. Mated trials are clusters of one
-subject, with the usual S / (S - 1). Then n_eff = f (1 - f) / Var goes into the Wilson bound.
+subject, with the usual S / (S - 1). With few subjects the dyadic sum may come out near zero or below by chance;
+it is never taken as less than sum_{i<j} r_ij^2, its value if pairs were independent. Then n_eff = f (1 - f) / Var
+goes into the Wilson bound.
 
 The variance is itself an estimate, and a poor one when a few subjects carry the errors. So the bound takes
 Student's quantile with G - 1 degrees of freedom, where R_i = sum_j r_ij and G = (sum_i R_i^2)^2 / sum_i R_i^4
@@ -181,10 +183,12 @@ class DyadDesign:
                 f, np.full(wrong.size, float(self.independent_pairs)), np.full(wrong.size, np.inf)
             )
         squares, fourths = self._by_subject(wrong, f)
-        spread = (squares - self._by_pair(wrong, f)) * (s * (s - 1) / ((s - 2) * (s - 3)))
+        pairs = self._by_pair(wrong, f)
+        # by chance the subjects' terms may cancel the pairs': never claim less spread than independent pairs have
+        spread = np.maximum(squares - pairs, pairs) * (s * (s - 1) / ((s - 2) * (s - 3)))
         with np.errstate(divide="ignore", invalid="ignore"):
             n_eff = f * (1 - f) * float(trials) ** 2 / spread
-        # no spread at all (or less, by chance) is no evidence for more than the trials themselves
+        # no spread at all is no evidence for more than the trials themselves
         n_eff = np.clip(np.where(spread > 0, n_eff, float(trials)), 1.0, float(trials))
         return Evidence(f, n_eff, np.clip(_effective_number(squares, fourths) - 1, 1.0, s - 1.0))
 
