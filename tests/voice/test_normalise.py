@@ -154,7 +154,7 @@ def test_digital_silence_gives_finite_features(contract):
         ({}, "None"),
         (KALDI | {"rate_hz": 8000}, "8000"),
         (KALDI | {"mean": "kept"}, "kept"),
-        (GE2E | {"partial_step": 40}, "partial_step"),
+        (GE2E | {"partial_frames": 80}, "partial_frames"),
     ],
 )
 def test_contracts_that_ask_for_something_else_are_refused(contract, named):

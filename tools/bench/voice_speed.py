@@ -105,7 +105,7 @@ def compare(capturer: Capturer, paths: list[Path], *, rounds: int, rival: Path |
     print(f"capture / bare        {ratio(wall, 'bare model runs')} of the models' throughput")
     if theirs:
         print(
-            f"capture / Resemblyzer {ratio(wall, 'Resemblyzer')} of its speed by wall, {ratio(cpu, 'Resemblyzer')} by CPU"
+            f"capture / Resemblyzer {ratio(wall, 'Resemblyzer')} by wall, {ratio(cpu, 'Resemblyzer')} by CPU"
         )
     print(f"capture / bare (CPU)  {ratio(cpu, 'bare model runs')}: what holds when the machine is busy")
 

@@ -66,8 +66,8 @@ class VoiceEmbedder:
                 raise UsageError(msg)
             by_length[len(features)].append(index)
         for indices in by_length.values():
-            for at in range(0, len(indices), MAX_BATCH):
-                part = indices[at : at + MAX_BATCH]
+            count = -(-len(indices) // MAX_BATCH)
+            for part in np.array_split(indices, count):  # evenly: a batch of one is slow
                 stacked = np.stack([np.asarray(batch[index], np.float32) for index in part])
                 rows[part] = self._session.run(None, {self._input.name: stacked})[0]
         norms = np.linalg.norm(rows, axis=1)

@@ -34,7 +34,7 @@ LEVELS_DBFS = {"kaldi-fbank": -25.0, "ge2e-mel": -30.0}  # quieter speech would 
 MARGIN_S = 0.1  # kept around speech: words joined by four, EER 1.1 % with it, 1.4 % without
 
 PARTIAL_FRAMES = 160  # GE2E: 1.6 s
-PARTIAL_STEP = 80
+PARTIAL_STEP = 80  # unless the contract says otherwise
 MIN_COVERAGE = 0.75  # of a last partial, or it is dropped
 
 KNOWN_CONTRACTS: dict[str, dict[str, object]] = {
@@ -54,7 +54,6 @@ KNOWN_CONTRACTS: dict[str, dict[str, object]] = {
         "frame_s": 0.025,
         "hop_s": 0.01,
         "partial_frames": PARTIAL_FRAMES,
-        "partial_step": PARTIAL_STEP,
     },
 }
 
@@ -85,7 +84,7 @@ def chunks(
         contract: the input contract of the embedder's card: ``features`` (``kaldi-fbank`` or
             ``ge2e-mel``), ``bins``, ``max_chunk_s`` (10 s if absent), ``margin_s`` kept around
             speech (0.1 s if absent), ``level_dbfs`` that quieter speech is raised to (-25 if absent, -30
-            for GE2E); whatever else it says must be what this version does.
+            for GE2E), ``partial_step`` of GE2E in frames; whatever else it says must be what this version does.
 
     Returns:
         Chunks in time order; none if there is less speech than one frame.
@@ -105,7 +104,7 @@ def chunks(
     wave = joined(sample, regions, margin_s=float(contract.get("margin_s", MARGIN_S)))
     wave = raised(wave, level_dbfs=float(contract.get("level_dbfs", LEVELS_DBFS[str(name)])))
     if name == "ge2e-mel":
-        parts = _ge2e_parts(wave)
+        parts = _ge2e_parts(wave, step=int(contract.get("partial_step", PARTIAL_STEP)))
     else:
         max_chunk_s = float(contract.get("max_chunk_s", MAX_CHUNK_S))
         parts = _fbank_parts(wave, bins=int(contract.get("bins", 80)), max_chunk_s=max_chunk_s)
@@ -205,12 +204,12 @@ def _fbank_parts(wave: NDArray[np.float32], *, bins: int, max_chunk_s: float) ->
     return [part - part.mean(axis=0, dtype=np.float32) for part in np.array_split(features, count)]
 
 
-def _ge2e_parts(wave: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Partials of 1.6 s, half overlapping, each a (160, 40) array."""
+def _ge2e_parts(wave: NDArray[np.float32], *, step: int) -> list[NDArray[np.float32]]:
+    """Partials of 1.6 s, one every `step` frames, each a (160, 40) array."""
     if len(wave) < WINDOW:
         return []
     frames = -(-(len(wave) + 1) // HOP)
-    starts = list(range(0, max(1, frames - PARTIAL_FRAMES + PARTIAL_STEP + 1), PARTIAL_STEP))
+    starts = list(range(0, max(1, frames - PARTIAL_FRAMES + step + 1), step))
     covered = (len(wave) - starts[-1] * HOP) / (PARTIAL_FRAMES * HOP)
     if covered < MIN_COVERAGE and len(starts) > 1:
         starts.pop()
