@@ -22,20 +22,16 @@ PATH = click.Path(path_type=Path)
 @click.option("--layout", type=click.Choice(LAYOUTS), help="How DATA is laid out; guessed if not given.")
 @click.option("--seed", default=0, show_default=True, help="Of the split and of sampled trials.")
 @click.option("--confidence", default=0.95, show_default=True, help="Of the one-sided bounds.")
+@click.option("--max-samples-per-subject", type=click.IntRange(1), help="Use at most so many files of each.")
 @click.option(
-    "--max-samples-per-subject", type=click.IntRange(1), help="Use at most so many files a subject."
-)
-@click.option(
-    "--trials",
-    default="auto",
-    help="Of non-mated pairs in each half: all, N to sample, auto (at most 20 million).",
+    "--trials", default="auto", help="Non-mated pairs of each half: all, N to sample, auto (20 million)."
 )
 @click.option("--workers", type=click.IntRange(1), help="Captures under way at once; default: one a CPU.")
 @click.option("--cache", type=PATH, help="Embedding cache file; default: in the platform's cache folder.")
 @click.option("--no-cache", is_flag=True, help="Keep no templates on disk; an interrupted run starts over.")
 @click.option("--models-dir", type=PATH, help="Folder of model bundles; default: VERIFY_MODELS.")
 @click.option(
-    "-o", "--output", type=PATH, default="operating_points.json", help="Where to write; default: here."
+    "-o", "--output", type=PATH, default="operating_points.json", show_default=True, help="Where to write."
 )
 @click.option("--install", is_flag=True, help="Replace the model's own operating points instead.")
 @json_option

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from verify.types import Modality, Rate
 
 POOLED = "all sets"
+MIN_CONFIDENCE = 0.5  # below, the bound would lie under the rate that was seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +118,14 @@ def calibrate(
     stand in `data`. A stricter target never gets a lower threshold.
 
     Raises:
-        UsageError: no targets, or one outside (0, 1).
+        UsageError: no targets, one outside (0, 1), or a confidence outside [0.5, 1).
         InsufficientTrialsError: a part has no mated or no non-mated trials at all.
     """
     if not targets or not all(0.0 < target < 1.0 for target in targets):
         msg = f"target FMRs must lie inside (0, 1), for example 1e-3, not {list(targets)}"
+        raise UsageError(msg)
+    if not MIN_CONFIDENCE <= confidence < 1.0:
+        msg = f"confidence must lie in [{MIN_CONFIDENCE}, 1), for example 0.95, not {confidence}"
         raise UsageError(msg)
     ladder = sorted(set(targets), reverse=True)
     views = _views(sets)

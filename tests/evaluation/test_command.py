@@ -1,0 +1,167 @@
+"""`verify calibrate` as a user meets it: exit codes, files, words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.people import MODEL_ID, PeopleCapturer, write_people
+from verify.cli import main
+from verify.models.operating_points import read_operating_points
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return write_people(tmp_path_factory.mktemp("data") / "people", subjects=60, samples=4, failing=3)
+
+
+@pytest.fixture
+def verify(monkeypatch, capsys, tmp_path):
+    """Run the command line in this process over a capturer without models; give (exit code, stdout, stderr)."""
+    capturer = PeopleCapturer()
+    capturer.bundle.path = tmp_path / "bundle"
+    capturer.bundle.path.mkdir()
+    monkeypatch.setattr("verify.capture.Capturer.open", lambda *_, **__: capturer)
+    monkeypatch.setenv("VERIFY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object):
+        with pytest.raises(SystemExit) as ended:
+            main(["calibrate", *map(str, arguments), "--model", "face"])
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def test_a_supported_target_is_written_and_shown(verify, people, tmp_path):
+    code, out, _ = verify(people, "--target-fmr", "2e-2", "-o", "points.json")
+    (point,) = read_operating_points(tmp_path / "points.json")
+    assert code == 0
+    assert point.model_id == MODEL_ID
+    assert point.data["sets"][0]["set"] == "people"
+    assert f"{point.threshold:.4f}" in out
+    assert "PASS" in out
+    assert "3 of 243 failed to acquire, no_face 3" in out
+    assert "embeddings.db" in out  # where templates are kept is said
+
+
+def test_json_is_one_document(verify, people):
+    code, out, _ = verify(people, "--target-fmr", "2e-2", "--json", "--no-cache")
+    document = json.loads(out)
+    assert code == 0
+    assert document["model_id"] == MODEL_ID
+    assert document["cache"] is None
+    assert document["points"][0]["verdict"] == "PASS"
+    assert document["points"][0]["point"]["fmr"]["trials"] > 1000
+
+
+def test_what_the_data_cannot_support_ends_with_4(verify, people, tmp_path):
+    code, out, err = verify(people, "--target-fmr", "1e-6", "--no-cache")
+    assert code == 4
+    assert "cannot support FMR 1e-06" in err
+    assert "TOO FEW" in out
+    assert "nothing written" in out
+    assert not (tmp_path / "operating_points.json").exists()
+
+
+def test_a_ladder_keeps_the_rungs_that_hold(verify, people, tmp_path):
+    code, _, _ = verify(
+        people, "--target-fmr", "1e-6", "--target-fmr", "2e-2", "--target-fmr", "0.1", "--no-cache"
+    )
+    assert code == 4
+    assert [p.target_fmr for p in read_operating_points(tmp_path / "operating_points.json")] == [0.1, 2e-2]
+
+
+def test_install_puts_them_into_the_bundle(verify, people, tmp_path):
+    assert verify(people, "--target-fmr", "2e-2", "--install", "--no-cache")[0] == 0
+    assert len(read_operating_points(tmp_path / "bundle" / "operating_points.json")) == 1
+    assert not (tmp_path / "operating_points.json").exists()
+
+
+def test_likely_label_errors_and_spellings_are_shown(verify, tmp_path):
+    folder = write_people(tmp_path / "labels", subjects=60, samples=4)
+    (folder / "person001" / "0.jpg").write_bytes((folder / "person002" / "0.jpg").read_bytes())
+    (folder / "Person003").mkdir()
+    (folder / "Person003" / "9.jpg").write_text("3:9")
+    code, out, _ = verify(folder, "--target-fmr", "5e-2", "--no-cache")
+    assert code == 0
+    assert "the same file under two subjects: person001: 0.jpg = person002: 0.jpg" in out
+    assert "'Person003' and 'person003' look like one subject" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["gone"], 4, "no such folder"),
+        (["people.csv"], 4, "line 3: gone.jpg is not there"),
+        (["{people}", "--target-fmr", "0"], 2, "inside (0, 1)"),
+        (["{people}", "--target-fmr", "often"], 2, "not a valid float"),
+        (["{people}", "--trials", "some"], 2, "trials must be"),
+        (["{people}", "--confidence", "1.5"], 2, "confidence must lie in"),
+        (["{people}", "-o", "no/such/folder/points.json"], 5, "cannot be written"),
+        ([], 2, "DATA"),
+    ],
+)
+def test_bad_input_ends_with_its_exit_code(verify, people, tmp_path, arguments, code, words):
+    (tmp_path / "1.jpg").write_text("1:1")
+    (tmp_path / "people.csv").write_text("subject,path\na,1.jpg\nb,gone.jpg\n")
+    arguments = [argument.format(people=people) for argument in arguments]
+    if "--target-fmr" not in arguments:
+        arguments += ["--target-fmr", "2e-2"]
+    found, _, err = verify(*arguments, "--no-cache")
+    assert found == code
+    assert words in err
+
+
+@pytest.mark.models
+@pytest.mark.media
+def test_real_faces_end_to_end(models_dir, data_dir, tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for subject in sorted((data_dir / "faces" / "celeba").iterdir())[:30]:
+        (folder / subject.name).symlink_to(subject, target_is_directory=True)
+    command = [
+        "calibrate",
+        folder,
+        "--model",
+        "face",
+        "--max-samples-per-subject",
+        "3",
+        "--target-fmr",
+        "0.1",
+    ]
+    options = ["--target-fmr", "1e-4", "--models-dir", models_dir, "-o", "points.json", "--no-cache"]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "verify", *map(str, command + options)],
+        cwd=tmp_path, env={"PYTHONPATH": str(root), "PATH": ""}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4, (
+        done.stderr
+    )  # ten per cent is supported by so few, one in ten thousand is not
+    (point,) = read_operating_points(tmp_path / "points.json")
+    assert -0.2 < point.threshold < 0.45
+    assert point.fnmr.value < 0.2
+    assert "cannot support FMR 0.0001" in done.stderr
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("bundle", ["face_bundle", "voice_bundle"])
+def test_shipped_points_fit_the_default_models(bundle, request):
+    opened = request.getfixturevalue(bundle)
+    points = opened.operating_points()
+    assert points
+    for point in points:
+        assert point.model_id == opened.model_id
+        assert point.calibration_fmr is not None
+        assert point.calibration_fmr.upper <= point.target_fmr
+        for name, rates in point.data["measured"].items():
+            if rates["fmr"]:
+                assert rates["fmr"]["errors"] / rates["fmr"]["trials"] <= point.target_fmr, name
+    thresholds = [point.threshold for point in sorted(points, key=lambda point: point.target_fmr)]
+    assert thresholds == sorted(thresholds, reverse=True)
