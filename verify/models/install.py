@@ -106,6 +106,9 @@ def _pull_one(entry: Entry, *, base: Path, scratch: Path, fetcher: Fetcher) -> I
     built = new_folder(scratch / entry.name)
     card = build_bundle(entry, weights, built, source=source, models_dir=base)
     cosine = run_selftest(built, name=entry.name)
+    faster = _present(entry, base, force=fetcher.options.force)
+    if faster:
+        return faster  # another pull has put the same bundle there meanwhile; its readers are left in peace
     status = put_in_place(built, base / entry.name)
     return Installed(entry.name, status, base / entry.name, card.model_id, str(source["address"]), cosine)
 
