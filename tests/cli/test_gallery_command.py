@@ -27,7 +27,8 @@ def path(tmp_path, monkeypatch):
     return tmp_path / "gallery.db"
 
 
-def test_list_pages(run, path):
+@pytest.mark.usefixtures("path")
+def test_list_pages(run):
     first = run("gallery", "list", "--limit", "2")
     assert first.code == 0
     assert "../b [red]'\"" in first.out
@@ -40,7 +41,8 @@ def test_list_pages(run, path):
     assert len(run("gallery", "list", "--all", "--json").json["subjects"]) == 3
 
 
-def test_show_tells_where_templates_come_from(run, path):
+@pytest.mark.usefixtures("path")
+def test_show_tells_where_templates_come_from(run):
     shown = run("gallery", "show", "ann")
     assert shown.code == 0
     assert "photos/3.jpg" in shown.out
@@ -50,19 +52,21 @@ def test_show_tells_where_templates_come_from(run, path):
 
 
 @pytest.mark.parametrize("command", [("show",), ("delete", "--yes")])
-def test_an_unknown_subject_is_bad_data(run, path, command):
+@pytest.mark.usefixtures("path")
+def test_an_unknown_subject_is_bad_data(run, command):
     refused = run("gallery", *command, "nobody")
     assert refused.code == 4
     assert "'nobody' is not in" in refused.err
 
 
-def test_a_hostile_subject_is_a_wrong_call(run, path):
+@pytest.mark.usefixtures("path")
+def test_a_hostile_subject_is_a_wrong_call(run):
     refused = run("gallery", "show", "x" * 10_000)
     assert refused.code == 2
     assert len(refused.err) < 400
 
 
-def test_delete_asks_and_then_deletes(run, path, monkeypatch):
+def test_delete_asks_and_then_deletes(run, path):
     refused = run("gallery", "delete", "ann")
     assert refused.code == 2
     assert "--yes" in refused.err
@@ -74,7 +78,8 @@ def test_delete_asks_and_then_deletes(run, path, monkeypatch):
         assert "ann" not in gallery.subjects()
 
 
-def test_export_import_and_check(run, path, tmp_path):
+@pytest.mark.usefixtures("path")
+def test_export_import_and_check(run, tmp_path):
     target = tmp_path / "export.jsonl"
     assert run("gallery", "export", "-o", target).code == 0
     assert run("gallery", "export", "-o", target).code == 2

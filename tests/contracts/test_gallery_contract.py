@@ -25,7 +25,7 @@ from verify.types import Modality, Reason
 
 FACTORIES = {
     "sqlite": lambda folder, **options: SqliteGallery(folder / "gallery.db", **options),
-    "memory": lambda folder, **options: MemoryGallery(**options),
+    "memory": lambda _, **options: MemoryGallery(**options),
 }
 
 
@@ -33,7 +33,7 @@ FACTORIES = {
 def make(request, tmp_path):
     made = []
 
-    def factory(**options):
+    def factory(**options: int):
         made.append(FACTORIES[request.param](tmp_path, **options))
         return made[-1]
 
@@ -82,7 +82,7 @@ def test_search_ranks_subjects_by_their_best_template(gallery):
     rng = np.random.default_rng(3)
     kept = {f"s{i:02}": rng.standard_normal((1 + i % 3, 16)).astype(np.float32) for i in range(40)}
     for name, vectors in kept.items():
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.divide(vectors, np.linalg.norm(vectors, axis=1, keepdims=True), out=vectors)
         enrol(gallery, name, *vectors)
     probe = unit(99)
     best = {name: float((v.astype(float) @ probe.astype(float)).max()) for name, v in kept.items()}
@@ -315,7 +315,7 @@ def test_threads_search_while_others_enrol_and_delete(gallery):
     def guarded(work):
         try:
             work()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  told to the main thread
             errors.append(error)
 
     def enrols(first):

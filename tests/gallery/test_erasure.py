@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.gallery.makers import MODEL, enrol, unit
+from tests.gallery.makers import MODEL, enrol, raw_bytes, unit
 from verify.errors import StorageError
 from verify.gallery import SqliteGallery
 from verify.gallery.check import check_gallery
@@ -16,7 +16,7 @@ from verify.gallery.check import check_gallery
 
 def traces(path, vectors) -> int:
     """Count the vectors of which any 16 bytes are still in the gallery's files."""
-    raw = b"".join(file.read_bytes() for file in path.parent.glob(path.name + "*"))
+    raw = raw_bytes(path)
     chunks = {}
     for number, vector in enumerate(vectors):
         blob = np.asarray(vector, "<f4").tobytes()
@@ -78,7 +78,7 @@ def test_a_reader_elsewhere_delays_the_erasure_and_the_delete_says_so(tmp_path):
 
 def test_an_erasure_that_a_crash_left_undone_is_done_at_the_next_opening(tmp_path, monkeypatch):
     path = tmp_path / "gallery.db"
-    monkeypatch.setattr("verify.gallery.erasure.finish", lambda db: False)  # as if killed before it
+    monkeypatch.setattr("verify.gallery.erasure.finish", lambda _: False)  # as if killed before it
     first = SqliteGallery(path)
     enrol(first, "ann", unit(1))
     with pytest.raises(StorageError):

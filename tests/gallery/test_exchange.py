@@ -9,7 +9,7 @@ import stat
 import numpy as np
 import pytest
 
-from tests.gallery.makers import MODEL, WHEN, enrol, unit
+from tests.gallery.makers import MODEL, WHEN, enrol, raw_bytes, unit
 from verify.errors import (
     DuplicateSubjectError,
     EnrolmentRefusedError,
@@ -112,8 +112,7 @@ def test_conflicts_follow_the_policy(other, exported):
     assert replaced == ImportSummary(unchanged=2, replaced=1, templates=2)
     assert other.templates("ann", model_id=MODEL).shape == (2, 16)
     assert other.templates("ann", model_id="voice").shape == (1, 8)
-    raw = b"".join(file.read_bytes() for file in other.path.parent.glob("other.db*"))
-    assert unit(9).tobytes() not in raw
+    assert unit(9).tobytes() not in raw_bytes(other.path)
     assert check_gallery(other).ok
 
 
@@ -204,6 +203,6 @@ def test_malformed_content_is_refused_though_the_checksum_fits(other, exported, 
 
 
 def test_no_file_or_a_folder_is_named(other, tmp_path):
-    for source in (tmp_path, tmp_path / "none"):
+    for source in (tmp_path, tmp_path / "none", other.path):
         with pytest.raises(UsageError, match="verify gallery export"):
             import_gallery(other, source)

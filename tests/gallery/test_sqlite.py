@@ -6,12 +6,17 @@ import multiprocessing
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.gallery.makers import MODEL, enrol, unit
 from verify.errors import EnrolmentRefusedError, GalleryError, UsageError
 from verify.gallery import SqliteGallery, schema
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -86,7 +91,7 @@ def test_a_future_version_is_refused(path):
         db.execute("PRAGMA user_version = 99")
     db.close()
     for read_only in (False, True):
-        with pytest.raises(GalleryError, match="schema 99 .* upgrade verify"):
+        with pytest.raises(GalleryError, match=r"schema 99 .* upgrade verify"):
             SqliteGallery(path, read_only=read_only)
 
 
@@ -122,19 +127,19 @@ def test_a_damaged_page_is_an_error_never_a_wrong_answer(path):
     for page in range(4, len(raw) // 4096):
         raw[page * 4096 : page * 4096 + 64] = b"\xff" * 64
     path.write_bytes(raw)
-    with pytest.raises(GalleryError, match="corrupt|damaged|cannot be used"), SqliteGallery(path) as gallery:
+    with pytest.raises(GalleryError, match=r"corrupt|damaged|cannot be used"), SqliteGallery(path) as gallery:
         gallery.search(unit(1, 512), model_id=MODEL, top_k=1)
 
 
-@pytest.mark.parametrize("broken", ["zeroblob(64)", "zeroblob(3)", "CAST('\x7f' AS BLOB)"])
+@pytest.mark.parametrize("broken", [b"\0" * 64, b"\0" * 3, b"\xff" * 64, b""])
 def test_a_damaged_vector_stops_the_search(path, broken):
     with SqliteGallery(path) as gallery:
         enrol(gallery, "ann", unit(1))
         enrol(gallery, "bob", unit(2))
         with gallery.write() as db:
-            db.execute(f"UPDATE vector SET data = {broken} WHERE vector_pk = 2")
+            db.execute("UPDATE vector SET data = ? WHERE vector_pk = 2", (broken,))
         for _ in range(2):  # also the second time: no half-filled index is left behind
-            with pytest.raises(GalleryError, match="template 2 .* damaged"):
+            with pytest.raises(GalleryError, match=r"template 2 .* damaged"):
                 gallery.search(unit(1), model_id=MODEL, top_k=1)
         with pytest.raises(GalleryError, match="damaged"):
             gallery.templates("bob", model_id=MODEL)
@@ -200,6 +205,26 @@ def test_a_forked_child_is_told_to_open_anew(path):
             os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert gallery.subjects() == ("ann",)
+
+
+def test_a_process_that_closes_does_not_take_the_log_from_one_that_goes_on(path):
+    """POSIX locks go when any handle of the file is closed: only SQLite may open it."""
+    visit = (
+        "import sys; from verify.gallery import SqliteGallery\n"
+        "with SqliteGallery(sys.argv[1]) as gallery: print(*gallery.subjects())"
+    )
+
+    def visited():
+        command = [sys.executable, "-c", visit, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+
+    with SqliteGallery(path) as gallery:
+        enrol(gallery, "before", unit(1))
+        SqliteGallery(path, read_only=True).close()
+        assert visited() == ["before"]
+        enrol(gallery, "after", unit(2))
+        assert visited() == ["after", "before"]
+    assert visited() == ["after", "before"]
 
 
 def _race(path, number, barrier, results):

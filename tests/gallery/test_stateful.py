@@ -26,7 +26,7 @@ SEEDS = st.integers(0, 30)
 class GalleryMachine(RuleBasedStateMachine):
     """Two objects on one file, as two processes would have; each step goes through one of them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.galleries = [self.opened(), self.opened()]

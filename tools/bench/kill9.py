@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,8 +80,9 @@ def kill_round(path: Path, *, number: int, after_s: float) -> set[str]:
             os.close(readable)
             try:
                 enrol_for_ever(path, number=number, writer=writer, pipe=writable)
-            finally:
-                os._exit(70)
+            except BaseException:  # noqa: BLE001  a child of fork must never return
+                traceback.print_exc()
+            os._exit(70)
         children.append(child)
     os.close(writable)
     with os.fdopen(readable, "rb") as reports:
@@ -88,8 +90,9 @@ def kill_round(path: Path, *, number: int, after_s: float) -> set[str]:
         time.sleep(after_s)
         for child in children:
             os.kill(child, signal.SIGKILL)
-        for child in children:
-            os.waitpid(child, 0)
+        statuses = [os.waitpid(child, 0)[1] for child in children]
+        if not all(os.WIFSIGNALED(status) for status in statuses):
+            sys.exit(f"round {number}: a writer ended by itself; its error is above")
         lines = [first, *reports.readlines()]
     return {line.decode().strip() for line in lines if line.endswith(b"\n")}
 

@@ -1,4 +1,9 @@
-"""Opening the gallery's file, transactions, and the one map from SQLite's errors to verify's."""
+"""Opening the gallery's file, transactions, and the one map from SQLite's errors to verify's.
+
+Nothing here or elsewhere may open the gallery's file but SQLite itself: POSIX drops all locks that
+a process has on a file as soon as it closes any handle of it, and another process would then take
+the write-ahead log away under a gallery in use (sqlite.org, How To Corrupt, 2.2).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_MAGIC = b"SQLite format 3\0"
 _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA trusted_schema = OFF",
@@ -78,7 +82,6 @@ def open_for_writing(path: Path, *, create: bool, busy_timeout_s: float) -> sqli
         if create:
             _create(path)
         _check_there(path)
-        _check_magic(path, empty_is_new=True)
         connection = _connect(path, "mode=rw", busy_timeout_s=busy_timeout_s)
         try:
             schema.read_version(connection, path=path)
@@ -103,7 +106,6 @@ def open_for_reading(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection
     """
     with mapped_errors(path):
         _check_there(path)
-        _check_magic(path, empty_is_new=False)
         connection = _connect_reading(path, busy_timeout_s=busy_timeout_s)
         try:
             _check_current(connection, path=path)
@@ -114,6 +116,9 @@ def open_for_reading(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection
 
 
 def _check_there(path: Path) -> None:
+    if path.is_dir():
+        msg = f"{path} is a folder; name the gallery's file, for example {path / 'gallery.db'}"
+        raise UsageError(msg)
     if not path.exists():
         msg = f"there is no gallery at {path}; enrol a subject first, or name the file with --gallery"
         raise GalleryError(msg)
@@ -185,18 +190,6 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _check_magic(path: Path, *, empty_is_new: bool) -> None:
-    if path.is_dir():
-        msg = f"{path} is a folder; name the gallery's file, for example {path / 'gallery.db'}"
-        raise UsageError(msg)
-    with path.open("rb") as file:
-        head = file.read(len(_MAGIC))
-    if head != _MAGIC and not (empty_is_new and not head):
-        kind = "no SQLite database" if head else "empty"
-        msg = f"{path} is not a gallery: it is {kind}; name another file"
-        raise GalleryError(msg)
-
-
 def _enter_wal(connection: sqlite3.Connection, *, path: Path, deadline: float) -> None:
     # The switch does not wait by itself when two processes create the same gallery at once.
     while True:
@@ -232,7 +225,9 @@ def _translate(error: sqlite3.Error, path: Path) -> GalleryError | StorageError:
             return StorageError(
                 f"{path}: the disk cannot be used ({error}); check it and its permissions, {kept}"
             )
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+        case sqlite3.SQLITE_NOTADB:
+            return GalleryError(f"{path} is not a gallery: it is no SQLite database; name another file")
+        case sqlite3.SQLITE_CORRUPT:
             return GalleryError(f"{path} is corrupt ({error}); {broken}")
         case _:
             return GalleryError(f"{path} cannot be used ({error}); {broken}")

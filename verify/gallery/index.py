@@ -167,7 +167,7 @@ class MatrixIndex:
             # numpy refuses while somebody (a debugger, a traceback) still looks at the matrix
             old, self._vectors = self._vectors, np.empty((rows, self.dim), np.float32)
             self._vectors[: self._used] = old[: self._used]
-            old.fill(0.0)  # no template may stay in freed memory
+            old.fill(0.0)
 
 
 def _resized(old: NDArray[np.int64], rows: int, used: int) -> NDArray[np.int64]:

@@ -82,6 +82,9 @@ def import_gallery(
     if source.is_dir() or not source.exists():
         msg = f"{source} is {'a folder' if source.is_dir() else 'not there'}; name a file of 'verify gallery export'"
         raise UsageError(msg)
+    if source.samefile(gallery.path):  # and opening it would drop its locks, see connection.py
+        msg = f"{source} is the gallery itself; name a file of 'verify gallery export'"
+        raise UsageError(msg)
     with mapped_errors(source), source.open("rb") as file:
         header = exchange.read_header(file, name=str(source))
         start = file.tell()
