@@ -19,8 +19,8 @@ from pathlib import Path
 from data.join_words import join_words
 
 from verify.capture import Capturer
-from verify.cli.calibration import COLUMNS, notes, rows
-from verify.cli.output import print_table, progress
+from verify.cli.calibration import show
+from verify.cli.output import progress
 from verify.data.splits import read_split
 from verify.evaluation.job import run_calibration
 from verify.models import write_operating_points
@@ -51,10 +51,9 @@ def measure(model: str, folders: list[Path]) -> None:
         if committed.sha256 != one.split.sha256:
             sys.exit(f"{one.name}: the subjects differ from data_splits/{committed.name}.csv")
         print(f"{one.name}: split {one.split.sha256[:12]} as committed")
-    print("\n".join(notes(job)))
-    print_table(COLUMNS, rows(job), title=f"{name} ({capturer.model_id[:12]})")
+    show(job, title=f"{name} ({capturer.model_id[:12]})")
     for point in job.calibration.points:
-        show(point)
+        show_each_set(point)
     for message in job.calibration.unsupported.values():
         print(f"insufficient: {message}")
     target = ROOT / "verify" / "models" / "operating_points" / f"{name}.json"
@@ -70,7 +69,7 @@ def holds_on_every_set(point: OperatingPoint) -> bool:
     return all(rate.value <= point.target_fmr for rate in rates)
 
 
-def show(point: OperatingPoint) -> None:
+def show_each_set(point: OperatingPoint) -> None:
     asked = ", ".join(f"{key} {value:.4f}" for key, value in point.data["thresholds_asked"].items())
     print(f"{point.name}: governed by {point.data['governed_by']} ({asked})")
     for name, rates in point.data["measured"].items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from verify.cli.output import json_option, print_json, print_table, progress
+from verify.cli.output import json_option, print_json, progress
 
 LAYOUTS = ("subject-folders", "file-per-subject", "csv")
 EXIT_INSUFFICIENT = 4
@@ -55,7 +55,7 @@ def calibrate(
     Templates of the captures are kept in a cache file that only you can read: see --no-cache.
     """
     from verify.capture import Capturer
-    from verify.cli.calibration import COLUMNS, notes, payload, rows
+    from verify.cli.calibration import payload, show
     from verify.evaluation.job import run_calibration
     from verify.models.operating_points import OPERATING_POINTS_FILE, write_operating_points
 
@@ -73,11 +73,7 @@ def calibrate(
     if as_json:
         print_json({"model_id": capturer.model_id, "written": target if points else None, **payload(job)})
     else:
-        for line in notes(job):
-            click.echo(line)
-        print_table(
-            COLUMNS, rows(job), title=f"{capturer.bundle.name}, at {options['confidence']:.0%} confidence"
-        )
+        show(job, title=f"{capturer.bundle.name}, at {options['confidence']:.0%} confidence")
         click.echo(f"written to {target}" if points else "nothing written")
     for message in job.calibration.unsupported.values():
         click.echo(f"insufficient data: {message}", err=True)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from verify.cli.output import print_table
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -15,6 +19,13 @@ COLUMNS = (
     *("FNMR", "at most", "errors", "verdict"),
 )
 _SHOWN = 10
+
+
+def show(job: CalibrationJob, *, title: str) -> None:
+    """Print notes on the data, then the table."""
+    for line in notes(job):
+        click.echo(line)
+    print_table(COLUMNS, rows(job), title=title)
 
 
 def notes(job: CalibrationJob) -> Iterator[str]:
