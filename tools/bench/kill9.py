@@ -98,14 +98,15 @@ def kill_round(path: Path, *, number: int, after_s: float) -> set[str]:
 
 
 def enrol_for_ever(path: Path, *, number: int, writer: int, pipe: int) -> None:
-    with SqliteGallery(path) as gallery:
-        step = 0
-        while True:
-            # even steps belong to one writer, odd ones are raced for by both
-            subject = f"r{number} s{step}" + ("" if step % 2 else f" w{writer}")
-            enrol(gallery, subject)
-            os.write(pipe, f"{subject}\n".encode())  # one write of a short line is atomic
-            step += 1
+    step = 0
+    while True:
+        with SqliteGallery(path) as gallery:
+            for _ in range(5 + 2 * writer):  # each also closes cleanly now and then while the other goes on
+                # even steps belong to one writer, odd ones are raced for by both
+                subject = f"r{number} s{step}" + ("" if step % 2 else f" w{writer}")
+                enrol(gallery, subject)
+                os.write(pipe, f"{subject}\n".encode())  # one write of a short line is atomic
+                step += 1
 
 
 def enrol(gallery: SqliteGallery, subject: str) -> None:
