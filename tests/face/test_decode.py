@@ -39,7 +39,7 @@ def texture(height: int = 120, width: int = 160) -> np.ndarray:
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def reason_of(source, **options) -> Reason:
+def reason_of(source, **options: DecodeLimits) -> Reason:
     with pytest.raises(MediaError) as caught:
         decode(source, **options)
     return caught.value.reason

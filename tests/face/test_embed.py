@@ -16,7 +16,7 @@ CONTRACT = {"alignment": "arcface-112", "colour": "rgb", "range": "0..255", "lay
 class Session:
     """Stands for ONNX Runtime: the embedding is the mean colour, unless told otherwise."""
 
-    def __init__(self, give=None):
+    def __init__(self, give=None) -> None:
         self.batches = []
         self.give = give
 
@@ -31,9 +31,9 @@ class Session:
         return [self.give if self.give is not None else blob.mean(axis=(2, 3)) + 1]
 
 
-def bundle(session, *, files=("model.onnx",), **contract):
-    card = SimpleNamespace(dim=3, input=CONTRACT | contract, files=dict.fromkeys(files, {}))
-    return SimpleNamespace(name="fake", model_id="ab" * 32, card=card, session=lambda threads=1: session)
+def bundle(session, *, files=("model.onnx",), **contract: str):
+    card = SimpleNamespace(dim=3, input=CONTRACT | contract, files={name: {} for name in files})
+    return SimpleNamespace(name="fake", model_id="ab" * 32, card=card, session=lambda **_: session)
 
 
 def test_rows_are_unit_length_in_order_and_batches_bounded():
@@ -74,7 +74,7 @@ def test_a_contract_that_is_not_kept_is_refused_at_opening(other):
 def test_without_dlib_the_extra_is_named(monkeypatch):
     real = builtins.__import__
 
-    def absent(name, *rest):
+    def absent(name, *rest: object):
         if name == "dlib":
             raise ImportError(name)
         return real(name, *rest)

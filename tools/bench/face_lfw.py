@@ -14,13 +14,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from verify.errors import VerifyError
 from verify.face.decode import decode
@@ -31,12 +30,19 @@ from verify.face.quality import FaceQualityLimits, assess
 from verify.metrics import eer_rocch, fmr, fnmr, mated_rate, non_mated_rate, threshold_at_fmr
 from verify.models import ModelBundle, open_bundle
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
 PAIRS_A_FOLD = 300
 TARGET_FMR = 1e-3
 
 
 @dataclass(frozen=True)
 class Pair:
+    """Two photos, as paths below the data folder, and the fold of the protocol that they are in."""
+
     first: str
     second: str
     mated: bool

@@ -44,7 +44,7 @@ class DecodeLimits:
     max_side_px: int = 30_000
 
 
-def decode(source: Source, *, limits: DecodeLimits = DecodeLimits()) -> Sample:  # noqa: B008  frozen
+def decode(source: Source, *, limits: DecodeLimits = DecodeLimits()) -> Sample:
     """Decode one photo.
 
     Transparent pixels are laid over white. Of an animation or a file of several pages the first

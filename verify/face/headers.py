@@ -42,6 +42,11 @@ FOREIGN = (
     (0, b"ID3", "MP3 audio"),
 )
 
+# JPEG markers, T.81 table B.1: the byte behind 0xFF.
+_MARK, _END_OF_IMAGE, _START_OF_SCAN, _APP1 = 0xFF, 0xD9, 0xDA, 0xE1
+_STAND_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
 _BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _TIFF_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -119,26 +124,26 @@ def _jpeg(data: bytes) -> Header:
     orientation = 1
     at = 2
     while True:
-        if data[at] != 0xFF:
+        if data[at] != _MARK:
             msg = f"its header is damaged at byte {at}"
             raise HeaderError(msg)
         marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
+        if marker == _MARK:  # fill byte
             at += 1
             continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # stand-alone markers
+        if marker in _STAND_ALONE:
             at += 2
             continue
-        if marker == 0xD9:
+        if marker == _END_OF_IMAGE:
             msg = "it ends before any picture data"
             raise HeaderError(msg)
         length = struct.unpack_from(">H", data, at + 2)[0]
-        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+        if marker == _APP1 and data[at + 4 : at + 10] == b"Exif\0\0":
             orientation = exif_orientation(data[at + 10 : at + 2 + length])
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+        elif marker in _START_OF_FRAME:
             bits, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
             size = (width, height, bits, channels)
-        elif marker == 0xDA:
+        elif marker == _START_OF_SCAN:
             break
         at += 2 + length
     if size is None:

@@ -34,7 +34,8 @@ def open_locator(bundle: ModelBundle, *, threads: int = 1) -> Locator[FaceRegion
     if bundle.name not in LOCATORS:
         msg = f"no face locator runs the bundle {bundle.name!r}; known: {', '.join(LOCATORS)}"
         raise ModelError(msg)
-    return LOCATORS[bundle.name](bundle, threads=threads)
+    opened: Locator[FaceRegion] = LOCATORS[bundle.name](bundle, threads=threads)
+    return opened
 
 
 def choose(regions: Sequence[FaceRegion], *, policy: str = "largest") -> FaceRegion:

@@ -160,7 +160,7 @@ def _shifted(
 ) -> NDArray[np.float32]:
     """Move each side by its regression, given in box widths and heights."""
     size = boxes[:, 2:] - boxes[:, :2] + inclusive
-    return boxes + shifts * np.concatenate([size, size], axis=1)
+    return np.asarray(boxes + shifts * np.concatenate([size, size], axis=1), np.float32)
 
 
 def _squared(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

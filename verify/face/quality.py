@@ -240,4 +240,4 @@ def _inside_frame(sample: Sample, region: FaceRegion) -> float:
     height, width = sample.media.shape[:2]
     left, top, right, bottom = region.box_px
     inside = max(0.0, min(right, width) - max(left, 0.0)) * max(0.0, min(bottom, height) - max(top, 0.0))
-    return inside / max((right - left) * (bottom - top), 1e-9)
+    return float(inside / max((right - left) * (bottom - top), 1e-9))

@@ -15,7 +15,7 @@ import numpy as np
 from verify.face.boxes import suppress_doubles, to_regions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -95,13 +95,15 @@ class YuNetLocator:
         on the colour photos of CelebA, SFace's FNMR at an FMR of 1e-3 falls by a quarter for one
         tenth more time. Box and score stay as first found; so do the landmarks if a look fails.
         """
+        import cv2
+
         left, top, right, bottom = region.box_px
         side = max(2, round(2 * _CLOSER_MARGIN * region.size_px))
         x, y = round((left + right - side) / 2), round((top + bottom - side) / 2)
         if x >= image.shape[1] or y >= image.shape[0] or min(x, y) + side <= 0:
             return region  # nothing of it is in the photo
         view = _window(image, x, y, side)
-        mirrored = np.ascontiguousarray(view[:, ::-1])
+        mirrored = np.asarray(cv2.flip(view, 1))
         looks = []
         for boxes, scores, points in self._heads(view, mirrored):
             large = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > _CLOSER_VIEW_PX / 4)
@@ -159,7 +161,7 @@ class YuNetLocator:
             For each image: boxes (N, 4), scores (N,) and landmarks (N, 5, 2) above the plan's
             score, in pixels of that image, doubles not yet dropped.
         """
-        blob = np.concatenate([_blob(image) for image in images])
+        blob = _blob(images)
         outputs = dict(zip(self._names, self._session.run(self._names, {"input": blob}), strict=True))
         return [self._read(outputs, item, columns=blob.shape[3]) for item in range(len(images))]
 
@@ -205,15 +207,19 @@ def _resized(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def _blob(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 3) RGB to (1, 3, H', W') float32 BGR, filled with black to multiples of 32."""
-    height, width = image.shape[:2]
-    blob = np.zeros(
-        (1, 3, -(-height // _MULTIPLE_PX) * _MULTIPLE_PX, -(-width // _MULTIPLE_PX) * _MULTIPLE_PX),
-        np.float32,
-    )
-    for channel in range(3):
-        blob[0, channel, :height, :width] = image[:, :, 2 - channel]
+def _blob(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """B images (H, W, 3) RGB to (B, 3, H', W') float32 BGR, filled with black to multiples of 32."""
+    import cv2
+
+    height, width = images[0].shape[:2]
+    rows, columns = (-(-side // _MULTIPLE_PX) * _MULTIPLE_PX for side in (height, width))
+    blob = np.empty((len(images), 3, rows, columns), np.float32)
+    blob[:, :, height:] = 0
+    blob[:, :, :height, width:] = 0
+    for item, image in enumerate(images):
+        # OpenCV takes the planes apart several times as fast as numpy's strides do.
+        for channel, plane in enumerate(reversed(cv2.split(image))):
+            blob[item, channel, :height, :width] = plane
     return blob
 
 
