@@ -66,7 +66,7 @@ def test_regions_are_ordered_apart_and_inside(probabilities):
     ends = 0.0
     for region in found:
         assert ends <= region.start_s < region.end_s <= duration_s
-        assert 0.35 <= region.score <= 1
+        assert 0 < region.score <= 1  # bridged silences pull it down
         ends = region.end_s
 
 

@@ -10,12 +10,10 @@ against what is there, and a shortfall is an error: half a recording is not the 
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import io
 import os
 import stat
-import struct
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +23,7 @@ import numpy as np
 
 from verify.errors import MediaError
 from verify.types import Modality, Reason, Sample
+from verify.voice.containers import cut_short, foreign_format, is_text, xing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -222,11 +221,11 @@ def _open_encoded(handle: IO[bytes], *, name: str, limits: AudioLimits) -> Audio
     size = handle.seek(0, io.SEEK_END)
     if not size:
         raise _bad(Reason.EMPTY_FILE, f"{name} is empty (0 bytes): copy or record it again")
-    foreign = _foreign_format(head)
+    foreign = foreign_format(head)
     if foreign:
         raise _unsupported(name, foreign)
-    _, counted = _xing(handle)
-    cut = _cut_short(handle, head, size=size)
+    _, counted = xing(handle)
+    cut = cut_short(handle, head, size=size)
     if cut:
         raise _truncated(name, cut)
     handle.seek(0)
@@ -364,108 +363,11 @@ def _quietest(wave: NDArray[np.float32], *, low: int, high: int) -> int:
     return low + (int(energy.argmin()) + width // 2) * hop
 
 
-def _foreign_format(head: bytes) -> str:
-    """Name of a format that libsndfile does not read, by its first bytes; empty if none is known."""
-    if head[4:8] == b"ftyp":
-        return "an MP4 container (M4A, AAC, 3GP)"
-    if head[:4] == b"RIFF" and head[8:12] != b"WAVE":
-        return "a RIFF container without WAVE audio"
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # noqa: PLR2004 (ADTS: sync, layer 0)
-        return "raw AAC (ADTS)"
-    names = {
-        b"\x1a\x45\xdf\xa3": "WebM or Matroska",
-        b"#!AMR": "AMR",
-        b"\x30\x26\xb2\x75": "WMA (ASF)",
-        b"caff": "CAF",
-        b".snd": "AU",
-        b"NIST_1A": "NIST SPHERE",
-        b"MAC ": "Monkey's Audio",
-        b"wvpk": "WavPack",
-        b"\x89PNG": "a PNG image",
-        b"\xff\xd8\xff": "a JPEG image",
-        b"%PDF": "a PDF",
-        b"PK\x03\x04": "a zip archive",
-        b"FLV": "Flash video",
-    }
-    return next((name for magic, name in names.items() if head.startswith(magic)), "")
-
-
-def _cut_short(handle: IO[bytes], head: bytes, *, size: int) -> str:
-    """How the container's own lengths show that the file was cut; empty if they do not."""
-    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
-        return _cut_chunk(handle, size=size, order=">" if head[:4] == b"FORM" else "<")
-    if head[:4] == b"OggS":
-        return _cut_page(handle, size=size)
-    at, counted = _xing(handle)
-    if counted and at + counted > size + 1441:  # the longest layer III frame: encoders differ in the last one
-        return f"its Xing header counts {counted:,} bytes, the file has {size - at:,}"
-    return ""
-
-
-def _cut_chunk(handle: IO[bytes], *, size: int, order: str) -> str:
-    """Walk the chunks of a RIFF, RF64 or AIFF file up to the audio; hold its length against the file's."""
-    at, long_length = 12, 0
-    while at + 8 <= size:
-        handle.seek(at)
-        name, length = struct.unpack(order + "4sI", handle.read(8))
-        if name == b"ds64":
-            long_length = int.from_bytes(handle.read(16)[8:], "little")
-        if name in (b"data", b"SSND"):
-            length = long_length or length
-            missing = at + 8 + length - size
-            streamed = length in (0, 0xFFFFFFFF, 0xFFFFFFFE)  # written to a pipe: length never known
-            return (
-                f"its header counts {missing:,} bytes more than the file has"
-                if missing > 0 and not streamed
-                else ""
-            )
-        at += 8 + length + (length & 1)
-    return "it ends before the audio starts"
-
-
-def _cut_page(handle: IO[bytes], *, size: int) -> str:
-    """Whether the last Ogg page (RFC 3533) is whole and marked as the end of its stream."""
-    handle.seek(max(0, size - (1 << 17)))  # a page has at most 65,307 bytes
-    tail = handle.read()
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    segments = page[27 : 27 + page[26]] if len(page) > 26 else b""  # noqa: PLR2004 (offset of their count)
-    if len(page) < 27 + len(segments) + sum(segments) or len(segments) < page[26]:
-        return "its last Ogg page is not whole"
-    return "" if page[5] & 4 else "its last Ogg page is not marked as the end of the stream"
-
-
-def _xing(handle: IO[bytes]) -> tuple[int, int | None]:
-    """Where an MP3's first frame starts, and its size in bytes by the Xing or Info header.
-
-    The size is None without such a header and 0 if the header does not say.
-    """
-    handle.seek(0)
-    tag = handle.read(10)
-    at = 0
-    if tag[:3] == b"ID3" and len(tag) == 10:  # noqa: PLR2004 (an ID3v2 header; its size has 7 bits a byte)
-        at = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
-    handle.seek(at)
-    frame = handle.read(64)
-    found = max(frame.find(b"Xing"), frame.find(b"Info"))
-    if not 0 <= found <= len(frame) - 16:
-        return at, None
-    flags, first, second = struct.unpack_from(">III", frame, found + 4)
-    return at, (second if flags & 1 else first) if flags & 2 else 0
-
-
 def _unreadable(name: str, head: bytes, error: str) -> MediaError:
     known = head[:4] in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM") or head[:3] == b"ID3"
     if known:
         return _bad(Reason.TRUNCATED, f"{name} has a damaged header ({error}): copy or export it again")
-    return _unsupported(name, "text" if _is_text(head) else "an unknown format")
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # may end inside a character
-    except UnicodeDecodeError:
-        return False
-    return all(character.isprintable() or character.isspace() for character in text)
+    return _unsupported(name, "text" if is_text(head) else "an unknown format")
 
 
 def _unsupported(name: str, what: str) -> MediaError:
