@@ -48,8 +48,9 @@ def main() -> None:
         f"verify --help              {statistics.median(shown) * 1e3:7.0f} ms   (worst {max(shown) * 1e3:.0f}, bar 150)"
     )
     print(f"  heavy imports            {', '.join(heavy) or 'none'}")
+    worst = max(compared) * 1e3
     print(
-        f"verify compare, two photos {statistics.median(compared) * 1e3:7.0f} ms   (worst {max(compared) * 1e3:.0f}, bar 1000)"
+        f"verify compare, two photos {statistics.median(compared) * 1e3:7.0f} ms   (worst {worst:.0f}, bar 1000)"
     )
 
 

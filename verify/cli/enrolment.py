@@ -32,14 +32,14 @@ def enroll_one(
     **engine: Any,
 ) -> int:
     """Enrol one subject; return the exit code."""
-    verifier = open_verifier(files[0], **engine)
-    done = verifier.enroll(
-        subject,
-        files,
-        idempotency_key=idempotency_key,
-        allow_inconsistent=allow_inconsistent,
-        refuse_lookalikes=refuse_lookalikes,
-    )
+    with open_verifier(files[0], **engine) as verifier:
+        done = verifier.enroll(
+            subject,
+            files,
+            idempotency_key=idempotency_key,
+            allow_inconsistent=allow_inconsistent,
+            refuse_lookalikes=refuse_lookalikes,
+        )
     if as_json:
         print_json(done)
     else:
@@ -67,13 +67,13 @@ def enroll_from(
     from verify.engine import enroll_many, read_bulk
 
     items = read_bulk(bulk)
-    verifier = open_verifier(items[0].paths[0], **engine)
-    run = enroll_many(
-        verifier, items, allow_inconsistent=allow_inconsistent, refuse_lookalikes=refuse_lookalikes
-    )
-    results: list[BulkResult] = list(
-        progress(run, total=len(items), label="enrolling subjects", quiet=as_json)
-    )
+    with open_verifier(items[0].paths[0], **engine) as verifier:
+        run = enroll_many(
+            verifier, items, allow_inconsistent=allow_inconsistent, refuse_lookalikes=refuse_lookalikes
+        )
+        results: list[BulkResult] = list(
+            progress(run, total=len(items), label="enrolling subjects", quiet=as_json)
+        )
     failed = [(r.item.subject_id, *failure) for r in results for failure in r.failed]
     if failures is not None:
         with failures.open("w", newline="", encoding="utf-8") as file:

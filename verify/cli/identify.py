@@ -30,5 +30,5 @@ def identify(probe: Path, *, top_k: int, as_json: bool, **engine: Any) -> int:
     from verify.cli.decisions import print_identification
     from verify.cli.verifier import open_verifier
 
-    verifier = open_verifier(probe, **engine)
-    return print_identification(verifier.identify(probe, top_k=top_k), as_json=as_json)
+    with open_verifier(probe, read_only=True, **engine) as verifier:
+        return print_identification(verifier.identify(probe, top_k=top_k), as_json=as_json)

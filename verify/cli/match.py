@@ -26,5 +26,5 @@ def match(subject: str, probe: Path, *, as_json: bool, **engine: Any) -> int:
     from verify.cli.decisions import print_decision
     from verify.cli.verifier import open_verifier
 
-    verifier = open_verifier(probe, **engine)
-    return print_decision(verifier.match(subject, probe), as_json=as_json)
+    with open_verifier(probe, read_only=True, **engine) as verifier:
+        return print_decision(verifier.match(subject, probe), as_json=as_json)

@@ -61,6 +61,7 @@ def open_verifier(
     operating_points: Path | None,
     uncalibrated: float | None,
     gallery: Path | None = None,
+    read_only: bool = False,
 ) -> Verifier:
     """Open the engine that the options describe; `sample` tells face from voice when no model is named."""
     from verify.capture import guess_modality
@@ -69,6 +70,7 @@ def open_verifier(
     return Verifier.open(
         model or (guess_modality(sample).value if sample is not None else "face"),
         gallery=gallery,
+        read_only=read_only,
         operating_points=operating_points,
         target_fmr=fmr,
         target_fpir=DEFAULT_TARGET_FPIR if fpir is None else fpir,

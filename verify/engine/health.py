@@ -112,7 +112,7 @@ def _gallery(path: Path | None) -> HealthFinding:
     if not where.exists():
         return HealthFinding("gallery", "ok", f"{where}: none yet; the first `verify enroll` makes it")
     try:
-        with SqliteGallery(where) as gallery:
+        with SqliteGallery(where, read_only=True) as gallery:
             count = len(gallery.subjects())
     except VerifyError as error:
         return HealthFinding("gallery", "failed", str(error))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from verify.gallery.vectors import exact_cosines
 from verify.types import Candidate
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def reference_score(probe: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
     """Mean cosine of a probe (D,) with a reference's templates (T, D), all of unit norm."""
-    return float(np.clip((reference @ probe).mean(dtype=np.float64), -1.0, 1.0))
+    return float(exact_cosines(reference, probe).mean())
 
 
 def consistent(

@@ -88,8 +88,12 @@ class Verifier:
         target_fmr: float | None = None,
         target_fpir: float = DEFAULT_TARGET_FPIR,
         uncalibrated: float | None = None,
+        read_only: bool = False,
     ) -> Verifier:
         """Open a model by name, alias or path, and a gallery and operating points by file.
+
+        With `read_only` the gallery is never written to nor made: for match and identify, also from
+        a read-only disk.
 
         Raises:
             ModelError: the model is unknown, not on this machine or damaged.
@@ -100,7 +104,7 @@ class Verifier:
 
         return cls(
             Capturer.open(model, models_dir=models_dir),
-            gallery=None if gallery is None else SqliteGallery(gallery),
+            gallery=None if gallery is None else SqliteGallery(gallery, read_only=read_only),
             operating_points=None if operating_points is None else read_operating_points(operating_points),
             target_fmr=target_fmr,
             target_fpir=target_fpir,
