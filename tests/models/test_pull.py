@@ -353,12 +353,30 @@ def test_an_interrupted_replacement_keeps_the_old_bundle(
             raise KeyboardInterrupt
         return rename(self, target)
 
+    monkeypatch.setattr("verify.models.shelf.exchange", lambda one, other: one == other)  # as on Windows
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pull("tiny", models_dir=shelf, options=PullOptions(force=True))
     assert open_bundle("tiny", models_dir=shelf).model_id == before.model_id
 
 
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_forced_pull_replaces_the_bundle(
+    known, shelf: Path, monkeypatch: pytest.MonkeyPatch, *, can_exchange: bool
+) -> None:
+    (shelf / "tiny.onnx").write_bytes(WEIGHTS)
+    known("")
+    before = pull("tiny", models_dir=shelf)[-1]
+    (shelf / "tiny" / "stranger").write_text("of the old bundle")
+    if not can_exchange:
+        monkeypatch.setattr("verify.models.shelf.exchange", lambda one, other: one == other)
+    after = pull("tiny", models_dir=shelf, options=PullOptions(force=True))[-1]
+    assert (after.status, after.model_id) == ("replaced", before.model_id)
+    assert not (shelf / "tiny" / "stranger").exists()
+    assert leftovers(shelf) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot exchange folders in one step")
 def test_many_pulls_at_once_leave_one_whole_bundle(known, shelf: Path) -> None:
     (shelf / "tiny.onnx").write_bytes(WEIGHTS)
     known("")

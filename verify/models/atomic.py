@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 from verify.errors import StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_HERE = -100  # AT_FDCWD: paths are relative to the working directory
+_SWAP = 2  # RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -45,3 +49,23 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, so that a reader finds either the old or the new, never none.
+
+    Linux (renameat2) and macOS (renamex_np) can do it, most file systems too.
+
+    Returns:
+        Whether it was done; if not, nothing has changed.
+    """
+    import ctypes
+
+    paths = (os.fsencode(one), os.fsencode(other))
+    try:
+        library = ctypes.CDLL(None)
+        if sys.platform == "darwin":
+            return bool(library.renamex_np(*paths, _SWAP) == 0)
+        return bool(library.renameat2(_HERE, paths[0], _HERE, paths[1], _SWAP) == 0)
+    except (OSError, AttributeError, TypeError):  # Windows, an old C library
+        return False

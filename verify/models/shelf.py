@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from verify.errors import ModelError, ModelNotInstalledError, StorageError
-from verify.models.atomic import sync_folder
+from verify.models.atomic import exchange, sync_folder
 from verify.models.bundle import read_zipped_card
 from verify.models.card import CARD_FILE, NAME_PATTERN, Card, read_card
 from verify.models.local_files import is_bundle
@@ -85,7 +85,10 @@ def _sync_files(folder: Path) -> None:
 
 
 def put_in_place(built: Path, target: Path) -> str:
-    """Rename a finished folder to its place; what was there is set aside first and then removed.
+    """Put a finished folder in its place; what was there goes to the scratch folder in exchange.
+
+    Where the system cannot exchange folders in one step, there is a moment between two renames in
+    which a reader finds neither.
 
     Returns:
         ``installed`` or ``replaced``; ``present`` if another pull was faster.
@@ -96,6 +99,9 @@ def put_in_place(built: Path, target: Path) -> str:
     _sync_files(built)
     aside = built.with_name(f"{built.name}-before-{secrets.token_hex(4)}")
     try:
+        if target.exists() and exchange(built, target):
+            sync_folder(target.parent)
+            return "replaced"
         with suppress(FileNotFoundError):  # nothing there, or another pull has just set it aside
             target.rename(aside)
         try:
