@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from verify.errors import MediaError, NoDecisionError, UsageError
+from verify.errors import MediaError, ModelMismatchError, NoDecisionError, UsageError
 from verify.types import Capture, FaceRegion, Modality, Quality, Reason, Sample, Template
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ _AUDIO_FORMS = {(b"RIFF", b"WAVE"), (b"RF64", b"WAVE"), (b"FORM", b"AIFF"), (b"F
 _AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".aac", ".wma"}
 )
+
+
+# Part of every card's input contract and so of the model_id. Raise it when a stage changes what it makes
+# of a sample: templates and operating points from before then never meet those from after.
+REVISIONS = {Modality.FACE: 1, Modality.VOICE: 1}
 
 
 class Profile(StrEnum):
@@ -78,11 +83,21 @@ class Capturer:
         bundle: an embedder bundle; its locator comes with it.
         policy: what a capture tolerates, unless a call says otherwise.
         threads: compute threads of a single `capture`; `capture_many` runs one thread a worker.
+
+    Raises:
+        ModelMismatchError: the bundle was made for another revision of the stages.
     """
 
     def __init__(
         self, bundle: ModelBundle, *, policy: CapturePolicy | None = None, threads: int | None = None
     ) -> None:
+        revision = bundle.card.input.get("revision", REVISIONS[bundle.modality])
+        if revision != REVISIONS[bundle.modality]:
+            msg = (
+                f"model {bundle.name} was made for capture revision {revision}, this verify has revision "
+                f"{REVISIONS[bundle.modality]}: `verify models pull {bundle.name} --force`, calibrate and enrol again"
+            )
+            raise ModelMismatchError(msg)
         self.bundle = bundle
         self.policy = policy or CapturePolicy()
         self.threads = threads or usable_cpus()
@@ -233,7 +248,7 @@ class _VoiceChain:
         import numpy as np
 
         from verify.voice.decode import open_audio
-        from verify.voice.embed import average
+        from verify.voice.embed import agreement, average
         from verify.voice.normalise import chunks
         from verify.voice.quality import VoiceQualityLimits, VoiceQualityMeter
 
@@ -262,7 +277,11 @@ class _VoiceChain:
         if blocking or not vectors:
             reason = blocking[0] if blocking else Reason.NO_SPEECH
             return _failed(sample, reason, _quality_message(sample.source, quality), quality)
-        return _finished(sample, average(np.stack(vectors), weights), self._embedder.model_id, quality, None)
+        stacked = np.stack(vectors)
+        vector = average(stacked, weights)
+        # two speakers in one recording make a template of neither: the measure tells
+        measures = dict(quality.measures) | {"chunk_agreement": agreement(stacked, vector)}
+        return _finished(sample, vector, self._embedder.model_id, Quality(measures, quality.reasons), None)
 
 
 def _finished(

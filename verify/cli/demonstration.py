@@ -22,8 +22,8 @@ DEMO_FPIR = 0.1  # a handful of people and small data: one false alarm in ten se
 
 
 def run_demo(data: Path | None, *, output: Path, offline: bool, as_json: bool) -> int:
-    """Play the demonstration; return 0 if no decision was wrong, else 1."""
-    from verify.engine.demo import find_casts
+    """Play the demonstration; return 0, or 1 if a stranger was let in."""
+    from verify.engine.demo import FALSE_ACCEPT, find_casts
     from verify.models.atomic import write_file
     from verify.report.demo import demo_page
 
@@ -38,7 +38,7 @@ def run_demo(data: Path | None, *, output: Path, offline: bool, as_json: bool) -
     else:
         click.echo(f"media   {origin}")
         click.echo(f"report  {output / 'report.html'}")
-    return 1 if any(row.right is False for part in parts for row in part.rows) else 0
+    return 1 if any(row.verdict == FALSE_ACCEPT for part in parts for row in part.rows) else 0
 
 
 def _media(data: Path | None, *, offline: bool, quiet: bool) -> tuple[Path, str]:
@@ -118,12 +118,11 @@ def _row(step: Step) -> Any:
         outcome=outcome if found.outcome.value != "no_decision" else f"no decision: {found.reason.value}",
         score=score,
         mated=step.kind in ("mated", "enrolled"),
-        right=step.right,
+        verdict=step.verdict,
     )
 
 
 def _print(part: DemoPart) -> None:
-    signs = {True: "right", False: "WRONG", None: "-"}
     rows = [
         (
             r.task,
@@ -132,7 +131,7 @@ def _print(part: DemoPart) -> None:
             r.file,
             "" if r.score is None else f"{r.score:+.3f}",
             r.outcome,
-            signs[r.right],
+            r.verdict,
         )
         for r in part.rows
     ]
@@ -142,5 +141,5 @@ def _print(part: DemoPart) -> None:
     print_table(("task", "probe shows", "claims", "file", "score", "decision", ""), rows)
     for text in part.left_out:
         click.echo(f"left out: {text}")
-    tally = Counter(signs[row.right] for row in part.rows)
-    click.echo(f"{tally['right']} right, {tally['WRONG']} wrong, {tally['-']} no decision\n")
+    tally = Counter(row.verdict for row in part.rows)
+    click.echo(", ".join(f"{count} {verdict}" for verdict, count in tally.most_common()) + "\n")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from verify.engine.verifier import Verifier
 
+RIGHT, FALSE_REJECT, FALSE_ACCEPT, NO_DECISION = "right", "false reject", "FALSE ACCEPT", "no decision"
+
 ENROLLED, STRANGERS, REFERENCES, PROBES = 6, 6, 3, 2
 _LEAST_AUDIO_BYTES = 40_000  # a second or two of FLAC; single words are too short to decide on
 
@@ -41,7 +43,7 @@ class Step:
 
     Attributes:
         kind: ``mated`` and ``non-mated`` are 1:1 claims, ``enrolled`` and ``stranger`` 1:N searches.
-        right: True or False; None when there was no decision, which is neither.
+        verdict: ``right``, ``false reject``, ``FALSE ACCEPT`` or ``no decision``.
     """
 
     kind: str
@@ -49,7 +51,7 @@ class Step:
     claim: str
     file: Path
     result: Decision | Identification
-    right: bool | None
+    verdict: str
 
 
 def find_casts(root: Path) -> list[Cast]:
@@ -75,33 +77,49 @@ def find_casts(root: Path) -> list[Cast]:
 
 def play(cast: Cast, verifier: Verifier) -> Iterator[tuple[str, Enrolment | Step]]:
     """Enrol, then match and identify; yield (what it is, result) as it goes."""
+    alive = []
     for subject, (references, _) in cast.enrolled.items():
-        yield f"enrol {subject}", verifier.enroll(subject, references)
-    subjects = list(cast.enrolled)
-    claims: list[tuple[str, str, Path, str]] = []
-    for position, (subject, (_, probes)) in enumerate(cast.enrolled.items()):
-        other = subjects[(position + 1) % len(subjects)]
-        claims += [(subject, subject, probe, "mated") for probe in probes]
-        claims += [(subject, other, probe, "non-mated") for probe in probes if other != subject]
-    for position, (stranger, probe) in enumerate(cast.strangers.items()):
-        claims.append((stranger, subjects[position % len(subjects)], probe, "non-mated"))
-    for truth, claim, probe, kind in claims:
+        done = verifier.enroll(subject, references)
+        alive += [subject] if done.added else []
+        yield f"enrol {subject}", done
+    if not alive:
+        return
+    for kind, truth, claim, probe in _claims(cast, alive):
         decision = verifier.match(claim, probe)
-        right = None if decision.outcome is Outcome.NO_DECISION else decision.accepted == (kind == "mated")
-        yield f"match {probe.name}", Step(kind, truth, claim, probe, decision, right)
-    searches = [
-        (subject, probe, "enrolled") for subject, (_, probes) in cast.enrolled.items() for probe in probes
-    ]
-    searches += [(stranger, probe, "stranger") for stranger, probe in cast.strangers.items()]
-    for truth, probe, kind in searches:
+        yield f"match {probe.name}", Step(kind, truth, claim, probe, decision, _judged(decision, kind))
+    searches = [("enrolled", subject, probe) for subject in alive for probe in cast.enrolled[subject][1]]
+    searches += [("stranger", stranger, probe) for stranger, probe in cast.strangers.items()]
+    for kind, truth, probe in searches:
         found = verifier.identify(probe)
-        yield f"identify {probe.name}", Step(kind, truth, "", probe, found, _identified(found, truth, kind))
+        yield f"identify {probe.name}", Step(kind, truth, "", probe, found, _found(found, truth, kind))
 
 
-def _identified(found: Identification, truth: str, kind: str) -> bool | None:
+def _claims(cast: Cast, alive: list[str]) -> Iterator[tuple[str, str, str, Path]]:
+    """(kind, who the probe shows, who is claimed, probe): everybody as themselves and as the next one."""
+    for position, subject in enumerate(alive):
+        other = alive[(position + 1) % len(alive)]
+        for probe in cast.enrolled[subject][1]:
+            yield "mated", subject, subject, probe
+            if other != subject:
+                yield "non-mated", subject, other, probe
+    for position, (stranger, probe) in enumerate(cast.strangers.items()):
+        yield "non-mated", stranger, alive[position % len(alive)], probe
+
+
+def _judged(decision: Decision, kind: str) -> str:
+    if decision.outcome is Outcome.NO_DECISION:
+        return NO_DECISION
+    if decision.accepted == (kind == "mated"):
+        return RIGHT
+    return FALSE_ACCEPT if decision.accepted else FALSE_REJECT
+
+
+def _found(found: Identification, truth: str, kind: str) -> str:
     if found.outcome in (IdentifyOutcome.NO_DECISION, IdentifyOutcome.AMBIGUOUS):
-        return None
-    return found.subject_id == (truth if kind == "enrolled" else None)
+        return NO_DECISION
+    if found.subject_id == (truth if kind == "enrolled" else None):
+        return RIGHT
+    return FALSE_REJECT if found.subject_id is None else FALSE_ACCEPT
 
 
 def _cast(folder: Path) -> Cast | None:

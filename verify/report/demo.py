@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ class DemoRow:
     Attributes:
         task: ``1:1`` or ``1:N``.
         mated: whether the probe's subject is the claimed one, or is enrolled.
-        right: None when there was no decision.
+        verdict: ``right``, ``false reject``, ``FALSE ACCEPT`` or ``no decision``.
     """
 
     task: str
@@ -33,7 +34,7 @@ class DemoRow:
     outcome: str
     score: float | None
     mated: bool
-    right: bool | None
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,10 @@ class DemoPart:
 
 def demo_page(parts: Sequence[DemoPart]) -> str:
     """The whole page as HTML."""
-    rows = [row for part in parts for row in part.rows]
-    wrong = sum(row.right is False for row in rows)
-    open_ = sum(row.right is None for row in rows)
+    tally = Counter(row.verdict for part in parts for row in part.rows)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in tally.most_common())
     head = (
-        f"<h1>verify demo: {len(rows)} decisions, {len(rows) - wrong - open_} right, {wrong} wrong, "
-        f"{open_} without decision</h1>"
+        f"<h1>verify demo: {tally.total()} decisions: {counts}</h1>"
         '<p class="soft">A handful of people shows how verify behaves; it proves no error rate. '
         "The proof is the operating point's own data, stated below.</p>"
     )
@@ -83,11 +82,11 @@ def _part(part: DemoPart) -> str:
             f"<code>{escape(row.file)}</code>",
             "" if row.score is None else f"{row.score:+.3f}",
             escape(row.outcome),
-            _mark(row.right),
+            _mark(row.verdict),
         ]
         for row in part.rows
     ]
-    columns = ["task", "probe shows", "claims to be", "file", "score", "decision", "right?"]
+    columns = ["task", "probe shows", "claims to be", "file", "score", "decision", "verdict"]
     return (
         f"<h2>{escape(part.modality.capitalize())}</h2>{facts}{left_out}{_strip(part)}{table(columns, cells)}"
     )
@@ -109,10 +108,9 @@ def _proof(point: OperatingPoint | None) -> str:
     )
 
 
-def _mark(right: bool | None) -> str:  # noqa: FBT001  a cell's content, not a switch
-    if right is None:
-        return '<span class="open">no decision</span>'
-    return '<span class="good">right</span>' if right else '<span class="bad">WRONG</span>'
+def _mark(verdict: str) -> str:
+    colour = {"right": "good", "FALSE ACCEPT": "bad"}.get(verdict, "open")
+    return f'<span class="{colour}">{escape(verdict)}</span>'
 
 
 def _strip(part: DemoPart) -> str:

@@ -65,9 +65,10 @@ class VoiceQualityLimits:
 class VoiceQualityMeter:
     """Gathers one recording's quality, block by block. One meter a recording; not safe across threads.
 
-    The SNR is mean power in speech over median power in pauses (as the VAD splits them), less one; the
-    median, because a door or a word that the VAD missed is not the noise under the speech. With less than
-    0.3 s of pauses the noise is what the quietest 5 % of the speech frames hold: the stops between sounds.
+    The SNR is mean power in speech over the power of the noise, less one. The noise is the lower of two:
+    the median power in pauses (as the VAD splits them, if there are 0.3 s of them), and what the
+    quietest 5 % of the speech frames hold, the stops between sounds. A laugh, a door or a word that the
+    VAD missed is louder than the noise under the speech and moves neither much.
     The bandwidth is the highest frequency at which the speech's long-term spectrum stays within 70 dB of
     its peak.
 
@@ -135,8 +136,9 @@ class VoiceQualityMeter:
         speech = _mean_power(self._speech)
         if not speech:
             return 0.0
-        enough = self._pauses.sum() >= MIN_NOISE_FRAMES
-        noise = _power_at(self._pauses, 0.5) if enough else _power_at(self._speech, NOISE_SHARE)
+        noise = _power_at(self._speech, NOISE_SHARE)
+        if self._pauses.sum() >= MIN_NOISE_FRAMES:
+            noise = min(noise, _power_at(self._pauses, 0.5))
         ratio = max(speech - noise, 1e-12) / max(noise, 1e-12)
         return min(MAX_SNR_DB, max(-20.0, 10 * math.log10(ratio)))
 
