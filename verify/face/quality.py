@@ -72,14 +72,14 @@ class FaceQualityLimits:
         """Wide limits: refuse only what would be decided by chance."""
         return cls(
             min_face_size_px=24,
-            min_sharpness=0.28,
+            min_sharpness=0.25,
             min_brightness=0.08,
             max_brightness=0.94,
             min_contrast=0.03,
             max_flat=0.34,
             max_overexposed=0.5,
             max_underexposed=0.5,
-            max_yaw_deg=75,
+            max_yaw_deg=80,
             max_pitch_deg=60,
             max_roll_deg=90,
             min_detector_score=0.7,
