@@ -38,7 +38,10 @@ def shelf(tmp_path: Path, models_dir: Path) -> Path:
 
 def test_weights_of_your_own_become_a_bundle_with_a_proof(own_weights: Path, shelf: Path) -> None:
     done = build_proven("ge2e", weights=own_weights, new_name="own-ge2e", models_dir=shelf)
-    assert [(item.name, item.status) for item in done] == [("silero-vad", "present"), ("own-ge2e", "installed")]
+    assert [(item.name, item.status) for item in done] == [
+        ("silero-vad", "present"),
+        ("own-ge2e", "installed"),
+    ]
     bundle = open_bundle("own-ge2e", models_dir=shelf)
     assert bundle.card.parity["max_cosine_difference"] <= 1e-4
     assert bundle.card.dim == 256

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def quantised_model(quantised: np.ndarray, scale: np.ndarray, zero: np.ndarray, **attributes: int) -> onnx.ModelProto:
+def quantised_model(
+    quantised: np.ndarray, scale: np.ndarray, zero: np.ndarray, **attributes: int
+) -> onnx.ModelProto:
     """DequantizeLinear on constants, a Reshape behind it, added to the input."""
     constants = {"q": quantised, "s": scale, "z": zero, "shape": np.array([-1], dtype=np.int64)}
     graph = helper.make_graph(
@@ -110,7 +112,10 @@ def test_another_model_is_not_taken_for_the_wanted_one(tmp_path: Path, recipe) -
 def test_arcface_gets_pixels_batch_and_unit_norm(tmp_path: Path, opset: int) -> None:
     weight = np.random.default_rng(0).normal(size=(3 * 112 * 112, 5)).astype(np.float32)
     graph = helper.make_graph(
-        [helper.make_node("Flatten", ["data"], ["flat"]), helper.make_node("MatMul", ["flat", "weight"], ["fc1"])],
+        [
+            helper.make_node("Flatten", ["data"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weight"], ["fc1"]),
+        ],
         "arcface",
         [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["None", 3, 112, 112])],
         [helper.make_tensor_value_info("fc1", TensorProto.FLOAT, [1, 5])],
