@@ -134,21 +134,18 @@ def test_photos_without_a_face_have_none(shape, locator):
     assert locator.locate(decode(noise)) == ()
 
 
-def test_real_faces_pass_as_probes_and_spoilt_ones_do_not(photos, locator):
-    limits = FaceQualityLimits.for_probe()
-
-    def quality(sample):
+def test_real_faces_pass_as_probes_and_blurred_ones_are_not_enrolled(photos, locator):
+    def reasons(sample, limits):
         region = choose(locator.locate(sample))
-        return assess(
-            sample, region, normalise(sample, region, contract={"alignment": "arcface-112"}), limits=limits
-        )
+        chip = normalise(sample, region, contract={"alignment": "arcface-112"})
+        return assess(sample, region, chip, limits=limits).reasons
 
     for pair in photos:
         for sample in pair:
-            assert quality(sample).ok
-        blurred = decode(cv2.GaussianBlur(pair[0].media, (0, 0), 6))
-        found = locator.locate(blurred)
-        assert not found or not quality(blurred).ok
+            assert reasons(sample, FaceQualityLimits.for_probe()) == ()
+        for sigma in (4, 6, 9):
+            blurred = decode(cv2.GaussianBlur(pair[0].media, (0, 0), sigma))
+            assert not locator.locate(blurred) or reasons(blurred, FaceQualityLimits.for_enrolment())
 
 
 def test_threads_get_what_one_thread_gets(photos, locator, embedder):
