@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from verify.errors import DataError, MissingExtraError, ModelIntegrityError, UnknownModelError
-from verify.models import build as building
 from verify.models.bundle import load_session
 from verify.models.graphs.campplus import campplus_graph
 from verify.models.weights import Weights, read_weights
+from verify.training import parity as building
 
 pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="needs the training extra")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from verify.models.build import build
+from verify.training.parity import build
 
 pytestmark = [pytest.mark.train, pytest.mark.models]
 

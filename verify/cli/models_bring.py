@@ -45,7 +45,7 @@ def pull(names: tuple[str, ...], models_dir: Path | None, *, as_json: bool, **gi
 @json_option
 def build(name: str, models_dir: Path | None, *, as_json: bool, weights: Path | None, new_name: str) -> None:
     """Build a bundle from torch weights, proven against torch (needs the extra train)."""
-    from verify.models.build_bundle import build_proven
+    from verify.training.bundles import build_proven
 
     with transfer_bar(quiet=as_json) as progress:
         done = build_proven(

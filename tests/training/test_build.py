@@ -9,7 +9,7 @@ import pytest
 
 from verify.errors import DataError, UsageError
 from verify.models import open_bundle
-from verify.models.build_bundle import build_proven
+from verify.training.bundles import build_proven
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,6 @@ model_id with them.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,6 @@ RECIPES = {
     "mtcnn": "verify.models.graphs.mtcnn:to_onnx",
     "inception_resnet_v1": "verify.models.graphs.inception_resnet_v1:to_onnx",
 }
-ORIGINALS_MODULE = "verify.nets.originals"  # by name: models lies below nets, and must load without torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +180,7 @@ def _cosine_difference(pairs: Iterable[tuple[NDArray[np.float32], NDArray[np.flo
 
 def _originals() -> Any:
     try:
-        return importlib.import_module(ORIGINALS_MODULE)
+        from verify.nets import originals
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "verify":
             raise
@@ -191,3 +189,4 @@ def _originals() -> Any:
             "pip install 'verify[train]' (verify models pull converts the same weights without it)"
         )
         raise MissingExtraError(msg) from error
+    return originals

@@ -47,7 +47,7 @@ def build_proven(
         DataError: the weights are of another network.
         ModelIntegrityError: graph and torch disagree.
     """
-    from verify.models.build import build, network_of
+    from verify.training.parity import build, network_of
 
     entry = find_entry(name)
     network = network_of(entry.recipe)
