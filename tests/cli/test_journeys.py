@@ -30,7 +30,7 @@ def test_enrol_match_identify_delete(run: Runner, media: dict[str, Path]) -> Non
     assert run("enroll", "bob", media["bob"]).code == 0
     accept = run("match", "anna", media["anna again"], "--json")
     assert (accept.code, accept.json["outcome"]) == (0, "accept")
-    assert accept.json["operating_point"]["target_fmr"] <= 1e-3
+    assert accept.json["operating_point"]["target_fmr"] <= 5e-3
     reject = run("match", "bob", media["anna again"], "--json")
     assert (reject.code, reject.json["outcome"]) == (1, "reject")
     found = run("identify", media["bob again"], "--fpir", "0.02", "--json")
