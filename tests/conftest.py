@@ -68,3 +68,38 @@ def samples(models_dir: Path) -> Path:
     except VerifyError as error:
         pytest.skip(f"the sample media cannot be fetched here: {error}")
     return folder
+
+
+class Disk:
+    """A memory file system of one megabyte."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+
+    def mount(self):
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(self.folder)]
+        return (
+            sys.platform == "linux"
+            and subprocess.run(command, capture_output=True, check=False).returncode == 0
+        )
+
+    def make(self, mode):
+        subprocess.run(["mount", "-o", f"remount,{mode}", str(self.folder)], check=True)
+
+    def unmount(self):
+        subprocess.run(["umount", "-l", str(self.folder)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = Disk(folder)
+    try:
+        mounted = made.mount()
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small tmpfs needs Linux and root")
+    yield made
+    made.unmount()

@@ -107,6 +107,9 @@ def bad(
     height = 500
     pair = [cv2.resize(p, (round(p.shape[1] * height / p.shape[0]), height)) for p in (one, other)]
     image("two.png", np.hstack(pair))
+    files["cmyk.jpg"] = folder / "cmyk.jpg"
+    pillow = pytest.importorskip("PIL.Image")
+    pillow.open(faces["anna"]).convert("CMYK").save(files["cmyk.jpg"], quality=95)
     image("noise.png", rng.integers(0, 255, (300, 300, 3), dtype=np.uint8))
     image("drawn.png", drawn_face())
     image("deep.png", one.astype(np.uint16) * 257)

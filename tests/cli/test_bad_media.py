@@ -72,7 +72,7 @@ def test_bad_sample_is_never_enrolled(name: str, run: Runner, bad: dict[str, Pat
     assert run("gallery", "list", "--json").json["subjects"] == []
 
 
-@pytest.mark.parametrize("name", ["deep.png", "grey.png", "telephone.wav"])
+@pytest.mark.parametrize("name", ["deep.png", "grey.png", "cmyk.jpg", "telephone.wav"])
 @pytest.mark.usefixtures("home")
 def test_odd_but_good_media_is_decided(
     name: str, run: Runner, bad: dict[str, Path], faces: dict[str, Path], voices: dict[str, Path]

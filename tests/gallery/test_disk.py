@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from tests.gallery.makers import MODEL, WHEN, enrol, unit
@@ -12,41 +9,6 @@ from verify.errors import GalleryError, StorageError
 from verify.gallery import SqliteGallery
 from verify.gallery.check import check_path
 from verify.gallery.export import export_gallery
-
-
-class Disk:
-    """A memory file system of one megabyte."""
-
-    def __init__(self, folder) -> None:
-        self.folder = folder
-
-    def mount(self):
-        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(self.folder)]
-        return (
-            sys.platform == "linux"
-            and subprocess.run(command, capture_output=True, check=False).returncode == 0
-        )
-
-    def make(self, mode):
-        subprocess.run(["mount", "-o", f"remount,{mode}", str(self.folder)], check=True)
-
-    def unmount(self):
-        subprocess.run(["umount", "-l", str(self.folder)], check=True)
-
-
-@pytest.fixture
-def disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = Disk(folder)
-    try:
-        mounted = made.mount()
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("mounting a small tmpfs needs Linux and root")
-    yield made
-    made.unmount()
 
 
 def test_a_full_disk_refuses_and_loses_nothing_acknowledged(disk):

@@ -8,8 +8,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
-
 import click
 
 from verify import __version__
@@ -61,6 +59,19 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a misspelt one names the nearest."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean `verify {near[0]}`?" if near else f"there are: {', '.join(COMMANDS)}"
+            msg = f"no command {args[0][:40]!r}; {hint}"
+            raise click.UsageError(msg, ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table above."""
         del ctx
@@ -89,6 +100,8 @@ def main(args: list[str] | None = None) -> None:
         )
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
+        if "--json" in argv:
+            _print_json(type(error).__name__, error.format_message(), reason=None, exit_code=error.exit_code)
         error.show()
         sys.exit(error.exit_code)
     except VerifyError as error:
@@ -109,13 +122,12 @@ def main(args: list[str] | None = None) -> None:
 def _show(error: Exception, *, as_json: bool) -> None:
     message = str(error) if isinstance(error, VerifyError) else f"unexpected {type(error).__name__}: {error}"
     if as_json:
-        import json
-
-        payload: dict[str, Any] = {
-            "error": type(error).__name__,
-            "message": message,
-            "reason": getattr(error, "reason", None),
-            "exit_code": getattr(error, "exit_code", EXIT_UNEXPECTED),
-        }
-        click.echo(json.dumps(payload))
+        code = getattr(error, "exit_code", EXIT_UNEXPECTED)
+        _print_json(type(error).__name__, message, reason=getattr(error, "reason", None), exit_code=code)
     click.echo(f"error: {message}", err=True)
+
+
+def _print_json(name: str, message: str, *, reason: str | None, exit_code: int) -> None:
+    import json
+
+    click.echo(json.dumps({"error": name, "message": message, "reason": reason, "exit_code": exit_code}))
