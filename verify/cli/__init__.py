@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+
 import click
 
 from verify import __version__

@@ -31,6 +31,7 @@ _NMS_IOU = 0.3
 _MULTIPLE_PX = 32
 _GREY = (127, 127, 127)
 _TILE_PX, _TILE_OVERLAP_PX = 1024, 128
+_NO_POINTS = np.empty((0, 5, 2), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ class YuNetLocator:
         """The same face with landmarks from a second look at it alone and at its mirror image.
 
         The mean of both looks takes out the network's leaning to one side and most of its scatter:
-        on the colour photos of CelebA, SFace's FNMR at an FMR of 1e-3 falls by a quarter for one
-        tenth more time. Box and score stay as first found; so do the landmarks if a look fails.
+        on the colour photos of CelebA, SFace's FNMR at an FMR of 1e-3 falls by a quarter for some
+        6 ms more. Box and score stay as first found; so do the landmarks if a look fails.
         """
         import cv2
 
@@ -167,19 +168,20 @@ class YuNetLocator:
 
     def _read(self, outputs: dict[str, NDArray[np.float32]], item: int, *, columns: int) -> _Found:
         """Boxes, scores and landmarks out of the heads' grids, for one image of the batch."""
-        boxes, scores, points = [], [], []
+        boxes, scores, points = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)], [_NO_POINTS]
         for stride in _STRIDES:
-            cls, objectness = (outputs[f"{head}_{stride}"][item, :, 0] for head in ("cls", "obj"))
-            # Both are in [0, 1]; their geometric mean is the score.
-            score = np.sqrt(np.clip(cls, 0, 1) * np.clip(objectness, 0, 1))
-            cells = np.flatnonzero(score >= self._plan.min_score)
+            # The score is the geometric mean of both; most cells are ruled out before the root is taken.
+            product = outputs[f"cls_{stride}"][item, :, 0] * outputs[f"obj_{stride}"][item, :, 0]
+            cells = np.flatnonzero(product >= self._plan.min_score**2)
+            if not cells.size:
+                continue
             grid = np.stack([cells % (columns // stride), cells // (columns // stride)], axis=1).astype(
                 np.float32
             )
             box = outputs[f"bbox_{stride}"][item, cells]
             centre, half = (box[:, :2] + grid) * stride, np.exp(box[:, 2:]) * (stride / 2)
             boxes.append(np.concatenate([centre - half, centre + half], axis=1))
-            scores.append(score[cells])
+            scores.append(np.sqrt(np.minimum(product[cells], 1.0)))
             points.append((outputs[f"kps_{stride}"][item, cells].reshape(-1, 5, 2) + grid[:, None]) * stride)
         return np.concatenate(boxes), np.concatenate(scores), np.concatenate(points)
 

@@ -13,6 +13,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from verify.errors import ModelIntegrityError
+from verify.models.graphs.prelu import spread_prelu
 from verify.models.graphs.reading import read_model
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def to_onnx(weights: Path) -> dict[str, onnx.ModelProto]:
     shape = ["batch", 3, SIDE_PX, SIDE_PX]
     graph.input.append(helper.make_tensor_value_info("input", TensorProto.FLOAT, shape))
     graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", dim]))
+    spread_prelu(model)
     return {"model.onnx": model}
 
 

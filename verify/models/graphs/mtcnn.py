@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from verify.errors import DataError
 from verify.models.graphs.builder import GraphBuilder, fitting
+from verify.models.graphs.prelu import spread_prelu
 from verify.models.weights import Weights, read_weights
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def to_onnx(weights_path: Path) -> dict[str, onnx.ModelProto]:
         if path.stem not in STAGES:
             msg = f"{path}: MTCNN's weights are called pnet.pt, rnet.pt and onet.pt"
             raise DataError(msg)
-        graphs[f"{path.stem}.onnx"] = GRAPHS[path.stem](read_weights(path))
+        graphs[f"{path.stem}.onnx"] = model = GRAPHS[path.stem](read_weights(path))
+        spread_prelu(model)
     return graphs
 
 

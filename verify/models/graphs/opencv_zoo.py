@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from verify.errors import ModelIntegrityError
 from verify.models.graphs.blockquant import fold_dequantised
+from verify.models.graphs.prelu import spread_prelu
 from verify.models.graphs.reading import read_model
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def sface_to_onnx(weights: Path) -> dict[str, onnx.ModelProto]:
         raise ModelIntegrityError(msg)
     for node in graph.node:
         node.input[:] = ["input" if name == "data" else name for name in node.input]
+    spread_prelu(model)
     append_unit_norm(graph, "fc1")
     _redeclare(graph.input, [("input", ["batch", 3, 112, 112])])
     _redeclare(graph.output, [("embedding", ["batch", 128])])
