@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from verify.errors import MediaError, ModelMismatchError, NoDecisionError, UsageError
+from verify.errors import MediaError, ModelError, ModelMismatchError, NoDecisionError, UsageError
 from verify.types import Capture, FaceRegion, Modality, Quality, Reason, Sample, Template
 
 if TYPE_CHECKING:
@@ -85,12 +85,18 @@ class Capturer:
         threads: compute threads of a single `capture`; `capture_many` runs one thread a worker.
 
     Raises:
-        ModelMismatchError: the bundle was made for another revision of the stages.
+        ModelError: the bundle is a locator, or was made for another revision of the stages.
     """
 
     def __init__(
         self, bundle: ModelBundle, *, policy: CapturePolicy | None = None, threads: int | None = None
     ) -> None:
+        if bundle.card.task != "embedder":
+            msg = (
+                f"model {bundle.name} finds {bundle.modality.value}s, it does not compare them: name an embedder "
+                "(`verify models list`)"
+            )
+            raise ModelError(msg)
         revision = bundle.card.input.get("revision", REVISIONS[bundle.modality])
         if revision != REVISIONS[bundle.modality]:
             msg = (
@@ -161,7 +167,9 @@ class Capturer:
 
         yield from ordered_map(one, sources, workers=count)
 
-    def capture_pair(self, one: Source, other: Source) -> tuple[Capture, Capture]:
+    def capture_pair(
+        self, one: Source, other: Source, *, policy: CapturePolicy | None = None
+    ) -> tuple[Capture, Capture]:
         """Capture two samples side by side.
 
         Raises:
@@ -169,8 +177,8 @@ class Capturer:
         """
         chain = self._chain(1)
         with ThreadPoolExecutor(2, thread_name_prefix="verify-capture") as pool:
-            first = pool.submit(chain.capture, one, policy=self.policy)
-            second = chain.capture(other, policy=self.policy)
+            first = pool.submit(chain.capture, one, policy=policy or self.policy)
+            second = chain.capture(other, policy=policy or self.policy)
             return first.result(), second
 
     def _or_failure(self, chain: _Chain, source: Source, policy: CapturePolicy) -> Capture:
@@ -317,11 +325,31 @@ def _failed(
     )
 
 
+# The measure behind each failed check, for its message.
+_MEASURED_BY = {
+    Reason.FACE_TOO_SMALL: "face_size_px",
+    Reason.FACE_CUT_OFF: "inside_frame",
+    Reason.BLURRED: "sharpness",
+    Reason.TOO_DARK: "brightness",
+    Reason.TOO_BRIGHT: "brightness",
+    Reason.LOW_CONTRAST: "contrast",
+    Reason.TURNED_AWAY: "yaw_deg",
+    Reason.UNCERTAIN_FACE: "detector_score",
+    Reason.NO_SPEECH: "net_speech_s",
+    Reason.TOO_LITTLE_SPEECH: "net_speech_s",
+    Reason.CLIPPED: "clipped_share",
+    Reason.NOISY: "snr_db",
+    Reason.NARROW_BAND: "bandwidth_hz",
+}
+
+
 def _quality_message(source: str, quality: Quality) -> str:
-    measured = ", ".join(f"{name} {value:.3g}" for name, value in quality.measures.items())
-    return (
-        f"{source}: {', '.join(reason.value for reason in quality.reasons)} ({measured}); take another sample"
-    )
+    failed = []
+    for reason in quality.reasons:
+        name = _MEASURED_BY.get(reason, "")
+        measured = f" ({name} {quality.measures[name]:.3g})" if name in quality.measures else ""
+        failed.append(f"{reason.value.replace('_', ' ')}{measured}")
+    return f"{source}: {', '.join(failed)}; take another sample"
 
 
 def ordered_map(one: Callable[[Any], Any], items: Iterable[Any], *, workers: int) -> Iterator[Any]:
@@ -362,8 +390,10 @@ def guess_modality(source: str | os.PathLike[str]) -> Modality:
     """Face or voice, by the file's first bytes, then by its suffix; face when neither tells."""
     path = Path(source)
     head = b""
-    with suppress(OSError), path.open("rb") as file:
-        head = file.read(12)
+    with suppress(OSError):
+        if path.is_file():  # a pipe would wait for ever
+            with path.open("rb") as file:
+                head = file.read(12)
     if head.startswith(_AUDIO_MAGIC) or (head[:4], head[8:12]) in _AUDIO_FORMS:
         return Modality.VOICE
     if head.startswith((b"\xff\xd8", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")) or head[8:12] == b"WEBP":

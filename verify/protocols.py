@@ -47,7 +47,13 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class Gallery(Protocol):
-    """A store of references. All writes are durable when the call returns."""
+    """A store of references. All writes are durable when the call returns.
+
+    Attributes:
+        max_templates: cap of templates for a subject and model; `add` refuses what would pass it.
+    """
+
+    max_templates: int
 
     def add(
         self,

@@ -353,12 +353,13 @@ class Identification(_NoTruthValue):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that an enrolment check saw: a code, words, and the other subject if any."""
+    """Something that an enrolment check saw: a code, words, the other subject and the sample if any."""
 
     reason: Reason
     message: str
     subject_id: str | None = None
     score: float | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +393,7 @@ class Enrolment:
         added: the templates written by this call, in the order of the samples.
         replayed: True if the idempotency key had been seen: nothing was written again.
         failures: captures that gave no template.
+        left_out: usable samples that the checks refused.
         findings: what the checks saw without refusing.
     """
 
@@ -401,4 +403,5 @@ class Enrolment:
     added: tuple[TemplateRecord, ...] = ()
     replayed: bool = False
     failures: tuple[Capture, ...] = ()
+    left_out: tuple[Finding, ...] = ()
     findings: tuple[Finding, ...] = ()

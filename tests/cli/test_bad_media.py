@@ -85,9 +85,30 @@ def test_odd_but_good_media_is_decided(
 
 
 @pytest.mark.usefixtures("home")
-def test_largest_of_two_faces_probes(run: Runner, bad: dict[str, Path], faces: dict[str, Path]) -> None:
-    scores = [
-        run("compare", faces[who], bad["two.png"], "--uncalibrated", "0.3", "--json").json
-        for who in ("anna", "bob")
+def test_two_faces_are_no_decision_unless_the_largest_is_asked_for(
+    run: Runner, bad: dict[str, Path], faces: dict[str, Path]
+) -> None:
+    for who in ("anna", "bob"):
+        assert run("enroll", who, faces[who]).code == 0
+        for command in (("match", who), ("compare", faces[who]), ("identify",)):
+            result = run(*command, bad["two.png"], "--json")
+            assert (result.code, result.json["reason"]) == (3, "several_faces")
+    asked = [
+        run("match", who, bad["two.png"], "--faces", "largest", "--json").json for who in ("anna", "bob")
     ]
-    assert sorted(decision["accepted"] for decision in scores) == [False, True]
+    assert sorted(decision["accepted"] for decision in asked) == [False, True]
+
+
+@pytest.mark.usefixtures("home")
+def test_locator_named_as_model_is_refused(run: Runner, faces: dict[str, Path]) -> None:
+    for command in (("compare", faces["anna"]), ("enroll", "anna"), ("match", "anna")):
+        result = run(*command, faces["anna again"], "--model", "yunet")
+        assert result.code in (4, 5)
+        assert "embedder" in result.err or "no gallery" in result.err
+
+
+def test_a_pipe_as_probe_does_not_hang(run: Runner, home: Path, faces: dict[str, Path]) -> None:
+    import os
+
+    os.mkfifo(home / "pipe.jpg")
+    assert run("compare", home / "pipe.jpg", faces["anna"]).code == 4

@@ -27,6 +27,8 @@ def test_full_disk_refuses_and_keeps_what_was_enrolled(
     refused = run("enroll", "bob", faces["bob"])
     assert refused.code == 5
     assert "full" in refused.err or "space" in refused.err
+    assert run("match", "anna", faces["anna again"]).code == 0
+    assert run("identify", faces["anna again"]).code == 0
     (disk.folder / "ballast").unlink()
     assert run("match", "anna", faces["anna again"]).code == 0
     assert [s["subject_id"] for s in run("gallery", "list", "--json").json["subjects"]] == ["anna"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -51,3 +53,44 @@ def test_unknown_command_is_a_usage_error(run: Runner) -> None:
     result = run("enrol")
     assert result.code == 2
     assert "enroll" in result.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("match", "anna"),
+        ("match", "anna", "x.jpg", "--fpir", "0.1"),
+        ("identify", "x.jpg", "--fmr", "0.1"),
+        ("compare", "a.jpg", "b.jpg", "--uncalibrated", "0.4", "--fmr", "0.1"),
+        ("enroll", "anna"),
+        ("enroll", "anna", "a.jpg", "--failures", "f.csv"),
+        ("gallery", "frobnicate"),
+        ("models", "pull"),
+        ("nonsense",),
+    ],
+    ids=" ".join,
+)
+def test_usage_errors_are_one_json_document_too(arguments: tuple[str, ...], run: Runner) -> None:
+    result = run(*arguments, "--json")
+    assert result.code == 2
+    assert result.json["exit_code"] == 2
+    assert result.json["message"]
+
+
+@pytest.mark.parametrize("reader", ["head -c 10 >/dev/null", "true"])
+def test_a_reader_that_leaves_is_no_reject(reader: str) -> None:
+    command = f"{sys.executable} -m verify gallery list --help | {reader}; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split()[-1] in ("0", "141")
+
+
+def test_output_that_cannot_be_written_is_an_environment_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "verify", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            check=False,
+        )
+    assert done.returncode == 5

@@ -90,6 +90,7 @@ def test_duplicate_subject_and_same_sample(run: Runner, faces: dict[str, Path]) 
     ]
     refused = run("enroll", "third", faces["anna again"], "--refuse-lookalikes", "--json")
     assert (refused.code, refused.json["added"]) == (3, [])
+    assert {f["subject_id"] for f in refused.json["left_out"]} == {"anna", "someone else"}
 
 
 @pytest.mark.usefixtures("home")
@@ -174,9 +175,26 @@ def test_bulk_enrolment_from_csv(run: Runner, home: Path, tree: Path) -> None:
     table.write_text(f"subject,path\nanna,{tree}/anna/0.jpg\ncarl,staff/carl/0.jpg\n", encoding="utf-8")
     result = run("enroll", "--from", table, "--json")
     assert (result.code, result.json["templates_added"]) == (0, 2)
+    table.write_text("subject,path\nanna,gone.jpg\nbob,staff/bob/1.jpg\n", encoding="utf-8")
+    partly = run("enroll", "--from", table, "--json")
+    assert (partly.code, partly.json["templates_added"]) == (4, 1)
+    assert [(row["subject"], row["reason"]) for row in partly.json["failed"]] == [("anna", "missing_file")]
+    nowhere = run("enroll", "--from", table, "--failures", home / "no such folder" / "f.csv")
+    assert nowhere.code == 5
     table.write_text("subject,path\nanna\n", encoding="utf-8")
     assert run("enroll", "--from", table).code == 4
     assert run("enroll", "--from", home / "none.csv").code == 4
+
+
+def test_bulk_enrolment_of_faces_and_voices_together(
+    run: Runner, home: Path, tree: Path, voices: dict[str, Path]
+) -> None:
+    (tree / "anna" / "speech.wav").write_bytes(voices["anna"].read_bytes())
+    result = run("enroll", "--from", tree, "--json")
+    assert (result.json["subjects"], result.json["templates_added"]) == (4, 6)
+    assert run("match", "anna", voices["anna again"]).code == 0
+    assert run("gallery", "show", "anna", "--json").code == 0
+    assert home.exists()
 
 
 def test_interrupted_bulk_enrolment_keeps_what_was_done(

@@ -64,7 +64,8 @@ class FakeCapturer:
             except MediaError as error:
                 yield Capture(source, "", self.modality, failure=error.reason, message=str(error))
 
-    def capture_pair(self, one, other):
+    def capture_pair(self, one, other, *, policy=None):
+        del policy
         return self.capture(one), self.capture(other)
 
 

@@ -176,12 +176,14 @@ def test_retry_with_the_same_key_is_one_enrolment(verifier: Verifier, capturer: 
     assert len(capturer.seen) == captured
     with pytest.raises(DuplicateSubjectError):
         verifier.enroll("bob", ["bob-1"], idempotency_key="k")
+    with pytest.raises(DuplicateSubjectError):
+        verifier.enroll("anna", [b"other bytes"], idempotency_key="k")
 
 
 def test_a_stranger_among_the_samples_is_left_out(verifier: Verifier) -> None:
     done = verifier.enroll("anna", ["anna-1", "bob-1", "anna-2"])
     assert [record.source for record in done.added] == ["anna-1", "anna-2"]
-    assert [finding.reason for finding in done.findings] == [Reason.INCONSISTENT_WITH_REFERENCE]
+    assert [(f.reason, f.source) for f in done.left_out] == [(Reason.INCONSISTENT_WITH_REFERENCE, "bob-1")]
     later = verifier.enroll("anna", ["bob-2"])
     assert not later.added
     kept = verifier.enroll("anna", ["bob-2"], allow_inconsistent=True)
@@ -191,7 +193,7 @@ def test_a_stranger_among_the_samples_is_left_out(verifier: Verifier) -> None:
 def test_two_samples_that_disagree_are_both_left_out(verifier: Verifier) -> None:
     done = verifier.enroll("anna", ["anna-1", "bob-1"])
     assert not done.added
-    assert len(done.findings) == 2
+    assert [finding.source for finding in done.left_out] == ["anna-1", "bob-1"]
 
 
 def test_look_alikes_are_reported_or_refused(verifier: Verifier) -> None:
@@ -203,6 +205,25 @@ def test_look_alikes_are_reported_or_refused(verifier: Verifier) -> None:
     ]
     refused = verifier.enroll("ann", ["anna-4"], refuse_lookalikes=True)
     assert not refused.added
+    assert {finding.reason for finding in refused.left_out} == {Reason.LOOKS_LIKE_ANOTHER_SUBJECT}
+
+
+def test_the_cap_keeps_the_first_samples_and_reports_the_rest(capturer: FakeCapturer) -> None:
+    verifier = Verifier(capturer, gallery=MemoryGallery(max_templates=3))
+    done = verifier.enroll("anna", [f"anna-{i}" for i in range(5)])
+    assert [record.source for record in done.added] == ["anna-0", "anna-1", "anna-2"]
+    capped = [f.source for f in done.findings if f.reason is Reason.TEMPLATE_CAP_REACHED]
+    assert capped == ["anna-3", "anna-4"]
+    looked_at = len(capturer.seen)
+    later = verifier.enroll("anna", ["anna-7"])
+    assert (later.added, later.findings[0].reason) == ((), Reason.TEMPLATE_CAP_REACHED)
+    assert len(capturer.seen) == looked_at
+
+
+@pytest.mark.parametrize("sources", ["anna-1", b"anna", [], ()])
+def test_samples_must_be_a_list_of_some(verifier: Verifier, sources: object) -> None:
+    with pytest.raises(UsageError, match="list"):
+        verifier.enroll("anna", sources)
 
 
 def test_templates_of_another_model_are_never_compared(verifier: Verifier) -> None:

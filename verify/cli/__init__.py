@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import suppress
 
 import click
 
@@ -39,8 +40,7 @@ COMMANDS = {
     "doctor": ("verify.cli.doctor", "doctor", "Check this installation, its models and its gallery."),
 }
 
-EXIT_INTERRUPTED = 130
-EXIT_UNEXPECTED = 70
+EXIT_ENVIRONMENT, EXIT_UNEXPECTED, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 5, 70, 130, 141
 
 
 class LazyGroup(click.Group):
@@ -86,49 +86,68 @@ def cli() -> None:
     """Face and speaker verification whose promised false-accept rate holds on people never seen.
 
     Exit codes: 0 accept or success, 1 reject, 2 usage, 3 no decision, 4 bad data, 5 model or
-    environment, 70 unexpected.
+    environment, 70 unexpected, 130 interrupted, 141 nobody reads the output.
     """
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit; the only place that turns errors into exit codes."""
     argv = sys.argv[1:] if args is None else args
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    sys.exit(_run(argv, as_json="--json" in options))
+
+
+def _run(argv: list[str], *, as_json: bool) -> int:
     try:
-        code = cli.main(args=argv, prog_name="verify", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo(
-            "interrupted: everything acknowledged so far is kept; run the same command to go on", err=True
-        )
-        sys.exit(EXIT_INTERRUPTED)
+        # click's own `main` would end a broken pipe with 1, which here means "reject"
+        with cli.make_context("verify", list(argv)) as context:
+            code = cli.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        message = "interrupted: everything acknowledged so far is kept; run the same command to go on"
+        return _fail("Interrupted", message, EXIT_INTERRUPTED, as_json=as_json)
     except click.ClickException as error:
-        if "--json" in argv:
-            _print_json(type(error).__name__, error.format_message(), reason=None, exit_code=error.exit_code)
-        error.show()
-        sys.exit(error.exit_code)
+        with suppress(OSError):
+            error.show()
+        return _fail(
+            type(error).__name__, error.format_message(), error.exit_code, as_json=as_json, say=False
+        )
     except VerifyError as error:
-        _show(error, as_json="--json" in argv)
-        sys.exit(error.exit_code)
+        reason = getattr(error, "reason", None)
+        return _fail(type(error).__name__, str(error), error.exit_code, as_json=as_json, reason=reason)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _silence()
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        _silence()
+        return _fail("OutputError", f"the output cannot be written: {error}", EXIT_ENVIRONMENT, as_json=False)
     except Exception as error:
-        _show(error, as_json="--json" in argv)
         if os.environ.get("VERIFY_TRACEBACK"):
             raise
-        click.echo("This is a fault in verify. Set VERIFY_TRACEBACK=1 to see where.", err=True)
-        sys.exit(EXIT_UNEXPECTED)
-    sys.exit(code if isinstance(code, int) else 0)
+        message = (
+            f"unexpected {type(error).__name__}: {error} (a fault in verify; VERIFY_TRACEBACK=1 shows where)"
+        )
+        return _fail(type(error).__name__, message, EXIT_UNEXPECTED, as_json=as_json)
+    return code if isinstance(code, int) else 0
 
 
-def _show(error: Exception, *, as_json: bool) -> None:
-    message = str(error) if isinstance(error, VerifyError) else f"unexpected {type(error).__name__}: {error}"
-    if as_json:
-        code = getattr(error, "exit_code", EXIT_UNEXPECTED)
-        _print_json(type(error).__name__, message, reason=getattr(error, "reason", None), exit_code=code)
-    click.echo(f"error: {message}", err=True)
+def _fail(
+    name: str, message: str, code: int, *, as_json: bool, reason: str | None = None, say: bool = True
+) -> int:
+    """Say what went wrong, as JSON to stdout if asked and in words to stderr; return the exit code."""
+    with suppress(OSError):
+        if as_json:
+            import json
+
+            click.echo(json.dumps({"error": name, "message": message, "reason": reason, "exit_code": code}))
+        if say:
+            click.echo(f"error: {message}", err=True)
+    return code
 
 
-def _print_json(name: str, message: str, *, reason: str | None, exit_code: int) -> None:
-    import json
-
-    click.echo(json.dumps({"error": name, "message": message, "reason": reason, "exit_code": exit_code}))
+def _silence() -> None:
+    """Nothing more can be written: what is still buffered must not fail again when Python exits."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

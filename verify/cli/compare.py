@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from verify.cli.output import json_option
-from verify.cli.verifier import verifier_options
+from verify.cli.verifier import compare_options
 
 
 @click.command()
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("probe", type=click.Path(path_type=Path))
-@verifier_options
+@compare_options
 @json_option
 def compare(reference: Path, probe: Path, *, as_json: bool, **engine: Any) -> int:
     """Decide whether two photos, or two recordings, are of one subject. Nothing is stored.

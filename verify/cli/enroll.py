@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from verify.cli.output import json_option
-from verify.cli.verifier import gallery_verifier_options
+from verify.cli.verifier import enroll_options
 
 
 @click.command()
@@ -30,7 +30,14 @@ from verify.cli.verifier import gallery_verifier_options
     "--allow-inconsistent", is_flag=True, help="Keep samples that disagree with the subject's others."
 )
 @click.option("--refuse-lookalikes", is_flag=True, help="Leave out samples that match another subject.")
-@gallery_verifier_options
+@click.option(
+    "--max-templates",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Cap of templates for a subject.",
+)
+@enroll_options
 @json_option
 def enroll(
     subject: str | None, files: tuple[Path, ...], *, bulk: Path | None, as_json: bool, **rest: Any
@@ -38,7 +45,8 @@ def enroll(
     """Enrol SUBJECT from FILES (photos or recordings), or many subjects with --from.
 
     A sample that fails capture, disagrees with the subject's other samples or is stored already is
-    left out and reported; the rest is stored. Running a bulk enrolment again goes on where it stopped.
+    left out and reported; the rest is stored, up to the cap. Running a bulk enrolment again goes on where it
+    stopped.
 
     Exit codes: 0 all enrolled, 3 some samples left out, 4 some files unreadable.
 
@@ -57,5 +65,7 @@ def enroll(
     if not files:
         msg = f"no files to enrol {subject!r} from"
         raise click.UsageError(msg)
-    rest.pop("failures")
+    if rest.pop("failures") is not None:
+        msg = "--failures goes with --from"
+        raise click.UsageError(msg)
     return enroll_one(str(subject), files, as_json=as_json, **rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,17 @@ import click
 from verify.cli.decisions import exit_code_of_failures
 from verify.cli.output import print_json, progress
 from verify.cli.verifier import open_verifier
-from verify.types import Reason
+from verify.types import Modality, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from verify.engine import BulkResult
+    from verify.engine import BulkItem, BulkResult
     from verify.types import Enrolment
+
+
+FAILURE_COLUMNS = ("subject", "file", "reason", "message")
 
 
 def enroll_one(
@@ -44,14 +48,7 @@ def enroll_one(
         print_json(done)
     else:
         _print_enrolment(done)
-    left_out: list[Reason] = [
-        f.reason
-        for f in done.findings
-        if f.reason is Reason.INCONSISTENT_WITH_REFERENCE and not allow_inconsistent
-    ]
-    if refuse_lookalikes:
-        left_out += [f.reason for f in done.findings if f.reason is Reason.LOOKS_LIKE_ANOTHER_SUBJECT]
-    return exit_code_of_failures([*done.failures, *left_out])
+    return exit_code_of_failures([*done.failures, *(finding.reason for finding in done.left_out)])
 
 
 def enroll_from(
@@ -65,19 +62,24 @@ def enroll_from(
 ) -> int:
     """Enrol many subjects with a progress bar; return the exit code."""
     from verify.engine import enroll_many, read_bulk
+    from verify.models.atomic import write_file
 
     items = read_bulk(bulk)
-    with open_verifier(items[0].paths[0], **engine) as verifier:
-        run = enroll_many(
-            verifier, items, allow_inconsistent=allow_inconsistent, refuse_lookalikes=refuse_lookalikes
-        )
-        results: list[BulkResult] = list(
-            progress(run, total=len(items), label="enrolling subjects", quiet=as_json)
-        )
+    if failures is not None:
+        write_file(
+            failures, _csv([])
+        )  # a place that cannot be written is an error before the work, not after
+    results: list[BulkResult] = []
+    for kind, part in _by_kind(items, model=engine["model"]).items():
+        with open_verifier(None, **(engine | {"model": kind})) as verifier:
+            run = enroll_many(
+                verifier, part, allow_inconsistent=allow_inconsistent, refuse_lookalikes=refuse_lookalikes
+            )
+            label = f"enrolling subjects by {verifier.capturer.modality.value}"
+            results += progress(run, total=len(part), label=label, quiet=as_json)
     failed = [(r.item.subject_id, *failure) for r in results for failure in r.failed]
     if failures is not None:
-        with failures.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("subject", "file", "reason", "message"), *failed])
+        write_file(failures, _csv(failed))
     findings = [
         f
         for r in results
@@ -86,11 +88,11 @@ def enroll_from(
         if f.reason is Reason.LOOKS_LIKE_ANOTHER_SUBJECT
     ]
     summary = {
-        "subjects": len(results),
+        "subjects": len({r.item.subject_id for r in results}),
         "subjects_with_new_templates": sum(1 for r in results if r.enrolment and r.enrolment.added),
         "templates_added": sum(len(r.enrolment.added) for r in results if r.enrolment),
         "already_enrolled": sum(r.skipped for r in results),
-        "failed": [dict(zip(("subject", "file", "reason", "message"), row, strict=True)) for row in failed],
+        "failed": [dict(zip(FAILURE_COLUMNS, row, strict=True)) for row in failed],
         "look_alikes": findings,
     }
     if as_json:
@@ -100,6 +102,28 @@ def enroll_from(
     return exit_code_of_failures([row[2] for row in failed])
 
 
+def _by_kind(items: Sequence[BulkItem], *, model: str | None) -> dict[str, list[BulkItem]]:
+    """Items for each model: the named one, or the default of each file's kind."""
+    from verify.capture import guess_modality
+    from verify.engine import BulkItem
+
+    if model is not None:
+        return {model: list(items)}
+    kinds: dict[str, list[BulkItem]] = {}
+    for item in items:
+        for modality in Modality:
+            paths = tuple(path for path in item.paths if guess_modality(path) is modality)
+            if paths:
+                kinds.setdefault(modality.value, []).append(BulkItem(item.subject_id, paths))
+    return kinds
+
+
+def _csv(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([FAILURE_COLUMNS, *rows])
+    return text.getvalue().encode()
+
+
 def _print_enrolment(done: Enrolment) -> None:
     verb = "was enrolled before under this key: nothing written again" if done.replayed else "enrolled"
     click.secho(f"{done.subject_id} {verb}: {len(done.added)} {done.modality.value} template(s)", bold=True)
@@ -107,7 +131,7 @@ def _print_enrolment(done: Enrolment) -> None:
         click.echo(f"  stored     {record.source} as template {record.template_id}")
     for failure in done.failures:
         click.echo(f"  failed     {failure.message}", err=True)
-    for finding in done.findings:
+    for finding in (*done.left_out, *done.findings):
         click.echo(f"  {finding.reason.value}: {finding.message}", err=True)
 
 

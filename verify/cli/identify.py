@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from verify.cli.output import json_option
-from verify.cli.verifier import gallery_verifier_options
+from verify.cli.verifier import identify_options
 
 
 @click.command()
@@ -16,7 +16,7 @@ from verify.cli.verifier import gallery_verifier_options
 @click.option(
     "--top", "top_k", default=5, show_default=True, type=click.IntRange(1, 1000), help="Candidates to show."
 )
-@gallery_verifier_options
+@identify_options
 @json_option
 def identify(probe: Path, *, top_k: int, as_json: bool, **engine: Any) -> int:
     """Find who PROBE (a photo or a recording) is among all enrolled subjects (1:N, open set).

@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from verify.cli.output import json_option
-from verify.cli.verifier import gallery_verifier_options
+from verify.cli.verifier import match_options
 
 
 @click.command()
 @click.argument("subject")
 @click.argument("probe", type=click.Path(path_type=Path))
-@gallery_verifier_options
+@match_options
 @json_option
 def match(subject: str, probe: Path, *, as_json: bool, **engine: Any) -> int:
     """Decide whether PROBE (a photo or a recording) is the enrolled SUBJECT (1:1).

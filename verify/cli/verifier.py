@@ -14,65 +14,84 @@ if TYPE_CHECKING:
 
     from verify.engine import Verifier
 
-_OPTIONS = (
-    click.option(
-        "--model",
-        "-m",
-        help="Model bundle: face, voice, a name of `verify models list` or a folder. [default: by the file's kind]",
-    ),
-    click.option(
-        "--fmr",
-        type=float,
-        help="False match rate that a 1:1 decision must hold. [default: the ladder's rung nearest above 0.001]",
-    ),
-    click.option("--fpir", type=float, help="False alarm rate that a 1:N search must hold. [default: 0.01]"),
-    click.option(
-        "--operating-points",
-        type=click.Path(path_type=Path),
-        help="Ladder of thresholds made by `verify calibrate`. [default: the model bundle's own]",
-    ),
-    click.option(
-        "--uncalibrated",
-        type=float,
-        metavar="COSINE",
-        help="Judge by this raw threshold, which proves nothing; every output says so.",
-    ),
+_MODEL = click.option(
+    "--model",
+    "-m",
+    help="Model bundle: face, voice, a name of `verify models list` or a folder. [default: by the file's kind]",
+)
+_FMR = click.option(
+    "--fmr",
+    type=float,
+    help="False match rate that a 1:1 decision must hold. [default: the ladder's rung nearest above 0.001]",
+)
+_FPIR = click.option(
+    "--fpir", type=float, help="False alarm rate that a 1:N search must hold. [default: 0.01]"
+)
+_POINTS = click.option(
+    "--operating-points",
+    type=click.Path(path_type=Path),
+    help="Ladder of thresholds made by `verify calibrate`. [default: the model bundle's own]",
+)
+_UNCALIBRATED = click.option(
+    "--uncalibrated",
+    type=float,
+    metavar="COSINE",
+    help="Judge by this raw threshold, which proves nothing; every output says so.",
+)
+_FACES = click.option(
+    "--faces",
+    type=click.Choice(("refuse", "largest")),
+    default="refuse",
+    show_default=True,
+    help="A probe with several faces: no decision, or the most prominent one decides.",
 )
 
 
-def verifier_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the engine's options to a command that uses no gallery."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def gallery_verifier_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the engine's options and ``--gallery``."""
-    return verifier_options(gallery_option(command))
+compare_options = _with(_MODEL, _FMR, _FACES, _POINTS, _UNCALIBRATED)
+match_options = _with(_MODEL, _FMR, _FACES, _POINTS, _UNCALIBRATED, gallery_option)
+identify_options = _with(_MODEL, _FPIR, _FACES, _POINTS, _UNCALIBRATED, gallery_option)
+enroll_options = _with(_MODEL, _FMR, _POINTS, _UNCALIBRATED, gallery_option)
 
 
 def open_verifier(
     sample: str | Path | None,
     *,
     model: str | None,
-    fmr: float | None,
-    fpir: float | None,
     operating_points: Path | None,
     uncalibrated: float | None,
+    fmr: float | None = None,
+    fpir: float | None = None,
+    faces: str = "refuse",
     gallery: Path | None = None,
-    read_only: bool = False,
+    **how: Any,
 ) -> Verifier:
-    """Open the engine that the options describe; `sample` tells face from voice when no model is named."""
+    """Open the engine that the options describe; `sample` tells face from voice when no model is named.
+
+    Raises:
+        click.UsageError: an option that the uncalibrated threshold would silence.
+    """
     from verify.capture import guess_modality
     from verify.engine import DEFAULT_TARGET_FPIR, Verifier
 
+    if uncalibrated is not None and (fmr, fpir, operating_points) != (None, None, None):
+        msg = "--uncalibrated judges by a threshold of your own: it takes no rate and no operating points"
+        raise click.UsageError(msg)
     return Verifier.open(
         model or (guess_modality(sample).value if sample is not None else "face"),
         gallery=gallery,
-        read_only=read_only,
         operating_points=operating_points,
         target_fmr=fmr,
         target_fpir=DEFAULT_TARGET_FPIR if fpir is None else fpir,
         uncalibrated=uncalibrated,
+        faces=faces,
+        **how,
     )

@@ -70,13 +70,16 @@ class Manifest:
         return tuple(sorted({entry.subject_id for entry in self.entries}))
 
 
-def read_manifest(source: str | os.PathLike[str], *, layout: Layout | str | None = None) -> Manifest:
+def read_manifest(
+    source: str | os.PathLike[str], *, layout: Layout | str | None = None, must_exist: bool = True
+) -> Manifest:
     """Read a folder or CSV.
 
     Args:
         source: the folder or CSV file.
         layout: one of `Layout`; None tells a CSV by its being a file, and the folder layouts by
             whether the folder holds sub-folders with files.
+        must_exist: whether a CSV line whose file is not there is an error.
 
     Raises:
         UsageError: an unknown layout.
@@ -92,7 +95,7 @@ def read_manifest(source: str | os.PathLike[str], *, layout: Layout | str | None
         raise ManifestError(msg)
     skipped: Counter[str] = Counter()
     if chosen is Layout.CSV:
-        entries = _from_csv(path)
+        entries = _from_csv(path, must_exist=must_exist)
     elif chosen is Layout.FILE_PER_SUBJECT:
         entries = [Entry(subject_id=file.stem, path=file) for file in _media(path, skipped, deep=False)]
     else:
@@ -174,7 +177,7 @@ def _media(folder: Path, skipped: Counter[str], *, deep: bool) -> Iterator[Path]
             skipped["not media"] += 1
 
 
-def _from_csv(path: Path) -> list[Entry]:
+def _from_csv(path: Path, *, must_exist: bool) -> list[Entry]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets write
     except UnicodeDecodeError as error:
@@ -190,7 +193,7 @@ def _from_csv(path: Path) -> list[Entry]:
         _check_header(header, path)
         for row in rows:
             if any(cell.strip() for cell in row):
-                entry = _csv_entry(row, header, path, line=rows.line_num)
+                entry = _csv_entry(row, header, path, line=rows.line_num, must_exist=must_exist)
                 entries.append(entry)
     except csv.Error as error:
         msg = f"{path}, line {rows.line_num}: {error}"
@@ -211,7 +214,9 @@ def _check_header(header: Sequence[str], path: Path) -> None:
         raise ManifestError(msg)
 
 
-def _csv_entry(row: Sequence[str], header: Sequence[str], path: Path, *, line: int) -> Entry:
+def _csv_entry(
+    row: Sequence[str], header: Sequence[str], path: Path, *, line: int, must_exist: bool
+) -> Entry:
     where = f"{path}, line {line}"
     if len(row) != len(header):
         msg = f"{where}: {len(row)} cells where the header has {len(header)}"
@@ -223,7 +228,7 @@ def _csv_entry(row: Sequence[str], header: Sequence[str], path: Path, *, line: i
         msg = f"{where}: the path is empty"
         raise ManifestError(msg)
     file = path.parent / name
-    if not file.is_file():
+    if must_exist and not file.is_file():
         problem = "is a folder" if file.is_dir() else "is not there"
         msg = f"{where}: {name} {problem} (paths are relative to {path.parent})"
         raise ManifestError(msg)

@@ -6,12 +6,12 @@ alone what the first one wrote and captures only the rest.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from verify.data.manifest import read_manifest
-from verify.errors import DataError
+from verify.engine.enrolment import source_sha256
+from verify.errors import DataError, UsageError
 from verify.types import Enrolment, Reason
 
 if TYPE_CHECKING:
@@ -50,22 +50,18 @@ class BulkResult:
         if self.enrolment is None:
             return [(str(path), None, self.error) for path in self.item.paths]
         failures = [(c.source, c.failure, c.message) for c in self.enrolment.failures]
-        left_out = (Reason.INCONSISTENT_WITH_REFERENCE,)
-        return failures + [
-            (f.message.split(": ")[0], f.reason, f.message)
-            for f in self.enrolment.findings
-            if f.reason in left_out
-        ]
+        return failures + [(f.source, f.reason, f.message) for f in self.enrolment.left_out]
 
 
 def read_bulk(source: Path) -> list[BulkItem]:
     """Subjects and files of a folder tree (one folder a subject) or a CSV (``subject,path``).
 
     Raises:
-        ManifestError: the source is neither, or a line of it is malformed.
+        ManifestError: the source is neither, or a line of it is malformed. A file that is missing is
+            a failed sample later on, not a malformed line.
     """
     by_subject: dict[str, list[Path]] = {}
-    for entry in read_manifest(source).entries:
+    for entry in read_manifest(source, must_exist=False).entries:
         by_subject.setdefault(entry.subject_id, []).append(entry.path)
     return [BulkItem(subject, tuple(paths)) for subject, paths in by_subject.items()]
 
@@ -93,7 +89,7 @@ def enroll_many(
                 for r in verifier.gallery.records(item.subject_id)
                 if r.model_id == verifier.capturer.model_id
             }
-            fresh = [path for path in item.paths if not stored or _sha256(path) not in stored]
+            fresh = [path for path in item.paths if not stored or source_sha256(path) not in stored]
             skipped = len(item.paths) - len(fresh)
             enrolment = (
                 verifier.enroll(
@@ -106,18 +102,9 @@ def enroll_many(
                 if fresh
                 else None
             )
-        except DataError as error:
+        except (DataError, UsageError) as error:
             yield BulkResult(item, None, error=str(error))
             continue
         if enrolment is None:
             enrolment = Enrolment(item.subject_id, verifier.capturer.modality, verifier.capturer.model_id)
         yield BulkResult(item, enrolment, skipped=skipped)
-
-
-def _sha256(path: Path) -> str:
-    """Hash of a file's bytes; empty if it cannot be read (the capture will say why)."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""

@@ -7,11 +7,16 @@ reported: the same person under two ids, a look-alike, or a wrong label.
 
 from __future__ import annotations
 
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from verify.engine.scores import consistent, search_by_reference
+from verify.errors import DuplicateSubjectError
 from verify.types import Finding, Reason
 
 if TYPE_CHECKING:
@@ -21,9 +26,24 @@ if TYPE_CHECKING:
 
     from verify.engine.thresholds import Ruling
     from verify.protocols import Gallery
-    from verify.types import Capture
+    from verify.types import Capture, Source, TemplateRecord
 
 _NEIGHBOURS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """What the checks came to.
+
+    Attributes:
+        fresh: captures that may be stored.
+        left_out: usable captures that a check refused.
+        findings: what was seen without refusing.
+    """
+
+    fresh: Sequence[Capture]
+    left_out: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
 
 
 def screen(
@@ -35,30 +55,69 @@ def screen(
     ruling: Ruling,
     allow_inconsistent: bool,
     refuse_lookalikes: bool,
-) -> tuple[list[Capture], tuple[Finding, ...]]:
-    """The captures that may be stored, and what the checks saw.
+    room: int,
+) -> Screened:
+    """Check captures of one subject against what is stored; at most `room` of them pass.
 
     Without a threshold (no operating point) only exact repetitions can be told; a finding says so.
     """
-    fresh, repeated = _not_stored(captures, subject_id=subject_id, model_id=model_id, gallery=gallery)
-    if not fresh:
-        return fresh, tuple(repeated)
-    if ruling.threshold is None:
-        unchecked = Finding(
-            Reason.NO_OPERATING_POINT, f"consistency and look-alikes not checked: {ruling.message}"
+    fresh, findings = _not_stored(captures, subject_id=subject_id, model_id=model_id, gallery=gallery)
+    left_out: list[Finding] = []
+    if fresh and ruling.threshold is None:
+        message = f"consistency and look-alikes not checked: {ruling.message}"
+        findings.append(Finding(Reason.NO_OPERATING_POINT, message))
+    elif fresh and ruling.threshold is not None:
+        existing = gallery.templates(subject_id, model_id=model_id)
+        fresh, doubts = _agreeing(
+            fresh, existing, subject_id=subject_id, threshold=ruling.threshold, keep_all=allow_inconsistent
         )
-        return fresh, (*repeated, unchecked)
-    existing = gallery.templates(subject_id, model_id=model_id)
-    fresh, doubts = _agreeing(
-        fresh, existing, subject_id=subject_id, threshold=ruling.threshold, keep_all=allow_inconsistent
-    )
-    near = [
-        _look_alikes(c, subject_id, model_id=model_id, gallery=gallery, threshold=ruling.threshold)
-        for c in fresh
-    ]
-    if refuse_lookalikes:
-        fresh = [capture for capture, alike in zip(fresh, near, strict=True) if not alike]
-    return fresh, (*repeated, *doubts, *(finding for alike in near for finding in alike))
+        (findings if allow_inconsistent else left_out).extend(doubts)
+        near = {
+            capture.sha256: _look_alikes(
+                capture, subject_id, model_id=model_id, gallery=gallery, threshold=ruling.threshold
+            )
+            for capture in fresh
+        }
+        (left_out if refuse_lookalikes else findings).extend(one for alike in near.values() for one in alike)
+        if refuse_lookalikes:
+            fresh = [capture for capture in fresh if not near[capture.sha256]]
+    for capture in fresh[room:]:
+        message = f"{capture.source}: the gallery's cap of templates for a subject is reached; not stored"
+        findings.append(Finding(Reason.TEMPLATE_CAP_REACHED, message, subject_id, source=capture.source))
+    return Screened(fresh[:room], tuple(left_out), tuple(findings))
+
+
+def check_replay(
+    key: str, written: Sequence[TemplateRecord], *, subject_id: str, sources: Sequence[Source]
+) -> None:
+    """Check that a retry under an idempotency key asks for what was written under it.
+
+    Samples given as bytes or readable paths are compared by hash; others are taken on trust.
+
+    Raises:
+        DuplicateSubjectError: another subject, or a sample that was written is not among these.
+    """
+    if {record.subject_id for record in written} != {subject_id}:
+        msg = f"idempotency key {key!r} was used to enrol {written[0].subject_id!r}: take a new key"
+        raise DuplicateSubjectError(msg)
+    hashes = [source_sha256(source) for source in sources]
+    missing = [record.source for record in written if record.source_sha256 not in hashes]
+    if None not in hashes and missing:
+        msg = f"idempotency key {key!r} was used to enrol {subject_id!r} from {missing[0]}: take a new key"
+        raise DuplicateSubjectError(msg)
+
+
+def source_sha256(source: Source) -> str | None:
+    """Hash of a sample's bytes; None if it is neither bytes nor a path that can be read."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    try:
+        with Path(source).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _not_stored(
@@ -70,7 +129,7 @@ def _not_stored(
     for capture in captures:
         if capture.sha256 in seen:
             message = f"{capture.source}: this very sample is a template of {subject_id!r} already; not stored twice"
-            findings.append(Finding(Reason.ALREADY_ENROLLED, message, subject_id=subject_id))
+            findings.append(Finding(Reason.ALREADY_ENROLLED, message, subject_id, source=capture.source))
         else:
             seen.add(capture.sha256)
             fresh.append(capture)
@@ -97,7 +156,9 @@ def _agreeing(
                 f"{capture.source}: score {mean:.3f} with the other samples of {subject_id!r} is below the "
                 f"threshold {threshold:.3f}; {'kept on request' if keep_all else 'left out'}"
             )
-            findings.append(Finding(Reason.INCONSISTENT_WITH_REFERENCE, message, subject_id, float(mean)))
+            findings.append(
+                Finding(Reason.INCONSISTENT_WITH_REFERENCE, message, subject_id, float(mean), capture.source)
+            )
     return kept, findings
 
 
@@ -114,6 +175,7 @@ def _look_alikes(
             f"{threshold:.3f}: the same person under two ids, a look-alike or a wrong label",
             found.subject_id,
             found.score,
+            capture.source,
         )
         for found in near
         if found.subject_id != subject_id and found.score >= threshold

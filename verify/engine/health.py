@@ -50,7 +50,7 @@ def _libraries() -> Iterator[HealthFinding]:
     for name in _LIBRARIES:
         version = _version(name)
         if version is None:
-            yield HealthFinding(name, "failed", "not installed: run `pip install verify` again")
+            yield HealthFinding(name, "failed", "not installed: install verify again")
         else:
             yield HealthFinding(name, "ok", version)
     for extra, names in _EXTRAS.items():
@@ -58,7 +58,7 @@ def _libraries() -> Iterator[HealthFinding]:
         text = (
             "installed"
             if not missing
-            else f"optional, not installed: `pip install verify[{extra}]` brings it"
+            else f"optional, not installed: `pip install '.[{extra}]'` in verify's source folder brings it"
         )
         yield HealthFinding(f"extra [{extra}]", "ok", text)
 

@@ -118,7 +118,8 @@ class Judge:
                 continue
             if point.target_fmr <= max_fmr or math.isclose(point.target_fmr, max_fmr, rel_tol=1e-9):
                 message = (
-                    f"{point.name}: threshold {point.threshold:.4f}, proven for FMR <= {point.target_fmr:g}"
+                    f"{point.name}: threshold {point.threshold:.4f}, chosen so that the {point.confidence:.0%} bound "
+                    f"on the calibration subjects meets FMR <= {point.target_fmr:g}"
                 )
                 return Ruling(point.threshold, point, message, calibrated=True)
         if not self._points:

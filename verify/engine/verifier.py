@@ -6,15 +6,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from verify.capture import CapturePolicy, Capturer, Profile
-from verify.engine.enrolment import screen
+from verify.engine.enrolment import check_replay, screen
 from verify.engine.scores import reference_score, search_by_reference
 from verify.engine.thresholds import DEFAULT_TARGET_FPIR, Judge
-from verify.errors import DuplicateSubjectError, ModelMismatchError, UsageError
+from verify.errors import ModelMismatchError, UsageError
+from verify.gallery.entry import DEFAULT_MAX_TEMPLATES
 from verify.gallery.subject import check_subject_id
 from verify.types import (
     Capture,
     Decision,
     Enrolment,
+    Finding,
     Identification,
     IdentifyOutcome,
     Outcome,
@@ -47,6 +49,8 @@ class Verifier:
         target_fmr: FMR that 1:1 decisions must hold; None takes the ladder's default rung, see `Judge`.
         target_fpir: FPIR that 1:N decisions must hold.
         uncalibrated: raw cosine threshold given by hand; every result then says so.
+        faces: ``refuse`` makes a probe with several faces a no-decision (small ones in the background
+            do not count), ``largest`` decides on the most prominent face. Enrolment always refuses.
         clock: gives the time of an enrolment, in UTC.
 
     Raises:
@@ -62,6 +66,7 @@ class Verifier:
         target_fmr: float | None = None,
         target_fpir: float = DEFAULT_TARGET_FPIR,
         uncalibrated: float | None = None,
+        faces: str = "refuse",
         clock: Callable[[], datetime] = _now,
     ) -> None:
         points = capturer.bundle.operating_points() if operating_points is None else operating_points
@@ -76,6 +81,7 @@ class Verifier:
         self._gallery = gallery
         self._clock = clock
         self._enrolling = CapturePolicy(profile=Profile.ENROLMENT, faces="refuse")
+        self._probing = CapturePolicy(profile=Profile.PROBE, faces=faces)
 
     @classmethod
     def open(
@@ -88,12 +94,15 @@ class Verifier:
         target_fmr: float | None = None,
         target_fpir: float = DEFAULT_TARGET_FPIR,
         uncalibrated: float | None = None,
+        faces: str = "refuse",
         read_only: bool = False,
+        max_templates: int = DEFAULT_MAX_TEMPLATES,
     ) -> Verifier:
         """Open a model by name, alias or path, and a gallery and operating points by file.
 
         With `read_only` the gallery is never written to nor made: for match and identify, also from
-        a read-only disk.
+        a read-only disk. `max_templates` caps a subject's templates; the other arguments are the
+        constructor's.
 
         Raises:
             ModelError: the model is unknown, not on this machine or damaged.
@@ -104,11 +113,14 @@ class Verifier:
 
         return cls(
             Capturer.open(model, models_dir=models_dir),
-            gallery=None if gallery is None else SqliteGallery(gallery, read_only=read_only),
+            gallery=None
+            if gallery is None
+            else SqliteGallery(gallery, read_only=read_only, max_templates=max_templates),
             operating_points=None if operating_points is None else read_operating_points(operating_points),
             target_fmr=target_fmr,
             target_fpir=target_fpir,
             uncalibrated=uncalibrated,
+            faces=faces,
         )
 
     def close(self) -> None:
@@ -146,8 +158,8 @@ class Verifier:
     ) -> Enrolment:
         """Add one subject's samples to the gallery, in one transaction.
 
-        Samples that fail capture, disagree with the subject's other templates or are stored
-        already are left out and reported; the rest is written.
+        Samples that fail capture, disagree with the subject's other templates, are stored already or
+        would pass the gallery's cap are left out and reported; the rest is written.
 
         Args:
             subject_id: any text of 1 to 256 UTF-8 bytes without control characters.
@@ -159,21 +171,31 @@ class Verifier:
             workers: threads to capture on; None takes one a CPU.
 
         Raises:
-            DuplicateSubjectError: the key was used for other content.
+            UsageError: a bad subject id, no samples, or a single path in place of a list.
+            DuplicateSubjectError: the key was used for another subject or other samples.
             ModelMismatchError: the gallery's templates of this modality are of another model.
             StorageError: nothing was written.
         """
         subject_id = check_subject_id(subject_id)
+        if isinstance(sources, (str, bytes)) or not sources:
+            msg = f"sources must be a list of samples, not {sources!r:.40}; for one sample give a list of one"
+            raise UsageError(msg)
         capturer, gallery = self.capturer, self.gallery
         self._check_model()
         if idempotency_key is not None and (written := gallery.replay(idempotency_key)):
-            if {record.subject_id for record in written} != {subject_id}:
-                msg = f"idempotency key {idempotency_key!r} was used to enrol {written[0].subject_id!r}: take a new key"
-                raise DuplicateSubjectError(msg)
+            check_replay(idempotency_key, written, subject_id=subject_id, sources=sources)
             return Enrolment(subject_id, capturer.modality, capturer.model_id, added=written, replayed=True)
+        stored = len(gallery.templates(subject_id, model_id=capturer.model_id))
+        room = gallery.max_templates - stored
+        if room <= 0:
+            full = Finding(
+                Reason.TEMPLATE_CAP_REACHED,
+                f"{subject_id!r} has {stored} templates, the cap: none of {len(sources)} samples was looked at",
+            )
+            return Enrolment(subject_id, capturer.modality, capturer.model_id, findings=(full,))
         captures = list(capturer.capture_many(sources, workers=workers, policy=self._enrolling))
         failures = tuple(capture for capture in captures if not capture.ok)
-        fresh, findings = screen(
+        screened = screen(
             [capture for capture in captures if capture.ok],
             subject_id=subject_id,
             model_id=capturer.model_id,
@@ -181,7 +203,9 @@ class Verifier:
             ruling=self.judge.one_to_one(),
             allow_inconsistent=allow_inconsistent,
             refuse_lookalikes=refuse_lookalikes,
+            room=room,
         )
+        fresh = screened.fresh
         added: tuple[TemplateRecord, ...] = ()
         if fresh:
             records = tuple(self._record(subject_id, capture, idempotency_key) for capture in fresh)
@@ -193,7 +217,8 @@ class Verifier:
             model_id=capturer.model_id,
             added=added,
             failures=failures,
-            findings=findings,
+            findings=screened.findings,
+            left_out=screened.left_out,
         )
 
     def match(self, subject_id: str, source: Source) -> Decision:
@@ -209,7 +234,7 @@ class Verifier:
         ruling = self.judge.one_to_one()
         if ruling.threshold is None:
             return self._undecided(Reason.NO_OPERATING_POINT, ruling.message, subject_id=subject_id)
-        probe = self.capturer.capture(source)
+        probe = self.capturer.capture(source, policy=self._probing)
         if probe.template is None:
             return self._not_captured(probe, subject_id=subject_id)
         return self._decided(
@@ -247,7 +272,7 @@ class Verifier:
             outgrown = self.judge.one_to_many(1).threshold is not None
             reason = Reason.GALLERY_OUTGREW_OPERATING_POINT if outgrown else Reason.NO_OPERATING_POINT
             return undecided(reason, ruling.message)
-        probe = self.capturer.capture(source)
+        probe = self.capturer.capture(source, policy=self._probing)
         if probe.template is None or probe.failure is not None:
             return undecided(probe.failure or Reason.INVALID_SAMPLES, probe.message, probe)
         found = search_by_reference(
@@ -283,7 +308,7 @@ class Verifier:
         ruling = self.judge.one_to_one()
         if ruling.threshold is None:
             return self._undecided(Reason.NO_OPERATING_POINT, ruling.message)
-        first, second = self.capturer.capture_pair(reference, probe)
+        first, second = self.capturer.capture_pair(reference, probe, policy=self._probing)
         for capture in (first, second):
             if not capture.ok:
                 return self._not_captured(capture, reference=first, probe=second)

@@ -105,7 +105,7 @@ class DlibEmbedder:
         try:
             import dlib
         except ImportError as error:
-            msg = f"{bundle.name} needs dlib; install it with: pip install 'verify[dlib]'"
+            msg = f"{bundle.name} needs dlib; install the wheel with: pip install dlib-bin"
             raise MissingExtraError(msg) from error
         self._bundle = bundle
         self._dlib: Any = dlib

@@ -8,6 +8,7 @@ the write-ahead log away under a gallery in use (sqlite.org, How To Corrupt, 2.2
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ _PRAGMAS = (
 _WRITING_PRAGMAS = ("PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON")
 _UNSEEN = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}
 _RETRY_S = 0.02
+_SHARED_MEMORY_BYTES = 1 << 16
 
 
 @contextmanager
@@ -157,14 +159,22 @@ def _connect_reading(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection
         # A WAL database needs its shared-memory file beside it. Where that cannot be made nobody
         # can write the gallery through this disk either, so the file may be read as it stands,
         # provided that nothing is left in the write-ahead log.
-        if _primary(error) not in _UNSEEN or os.access(path.parent, os.W_OK):
+        if _primary(error) not in _UNSEEN | {sqlite3.SQLITE_FULL} or _has_room(path.parent):
             raise
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size > 0:
-            msg = f"{path} was not closed cleanly and its disk is read-only; open it once on a writable disk"
+            msg = (
+                f"{path} was not closed cleanly and its disk is read-only or full; open it once where it can be "
+                "written"
+            )
             raise StorageError(msg) from error
         return _connect(path, "mode=ro&immutable=1", busy_timeout_s=busy_timeout_s)
     return connection
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether the shared-memory file of a WAL database (32 KiB) could be made there."""
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _SHARED_MEMORY_BYTES
 
 
 def _create(path: Path) -> None:

@@ -21,6 +21,7 @@ _REFUSED_CATEGORIES = {
     "Zp": "a line break",
 }
 # Bidirectional overrides and isolates make an id read as another one (Unicode TR 36, 2.5).
+_JOINERS = frozenset("\u200c\u200d")  # Persian, Indic scripts and emoji are spelt with them
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -61,6 +62,8 @@ def _check_name(text: str, *, what: str) -> str:
         )
     for character in text:
         category = _REFUSED_CATEGORIES.get(unicodedata.category(character))
+        if category is None and unicodedata.category(character) == "Cf" and character not in _JOINERS:
+            category = "an invisible character"
         if category is not None or character in _BIDI:
             _refuse(
                 text,

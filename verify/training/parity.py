@@ -186,7 +186,7 @@ def _originals() -> Any:
             raise
         msg = (
             f"building from torch weights proves the result against torch, and {error.name} is not installed: "
-            "pip install 'verify[train]' (verify models pull converts the same weights without it)"
+            "pip install '.[train]' in verify's source folder (verify models pull converts the same weights without it)"
         )
         raise MissingExtraError(msg) from error
     return originals
