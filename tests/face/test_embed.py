@@ -82,7 +82,7 @@ def test_without_dlib_the_extra_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "dlib", raising=False)
     monkeypatch.setattr(builtins, "__import__", absent)
     files = ("dlib_face_recognition_resnet_model_v1.dat",)
-    with pytest.raises(MissingExtraError, match=r"verify\[dlib\]"):
+    with pytest.raises(MissingExtraError, match=r"dlib-bin"):
         open_embedder(bundle(Session(), files=files))
     assert isinstance(open_embedder(bundle(Session())), FaceEmbedder)
     assert DlibEmbedder is not FaceEmbedder

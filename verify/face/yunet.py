@@ -7,6 +7,8 @@ OpenCV 5 no longer runs the published detector class on these weights.
 
 from __future__ import annotations
 
+import functools
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,7 +17,7 @@ import numpy as np
 from verify.face.boxes import suppress_doubles, to_regions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -31,7 +33,6 @@ _NMS_IOU = 0.3
 _MULTIPLE_PX = 32
 _GREY = (127, 127, 127)
 _TILE_PX, _TILE_OVERLAP_PX = 1024, 128
-_NO_POINTS = np.empty((0, 5, 2), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class YuNetLocator:
         self._session = bundle.session(threads=threads)
         self._names = [f"{head}_{stride}" for head in ("cls", "obj", "bbox", "kps") for stride in _STRIDES]
         self._plan = plan or SearchPlan()
+        self._kept = threading.local()
 
     def locate(self, sample: Sample) -> tuple[FaceRegion, ...]:
         """Faces in one photo, most prominent first; empty if there are none.
@@ -96,17 +98,13 @@ class YuNetLocator:
         on the colour photos of CelebA, SFace's FNMR at an FMR of 1e-3 falls by a quarter for some
         6 ms more. Box and score stay as first found; so do the landmarks if a look fails.
         """
-        import cv2
-
         left, top, right, bottom = region.box_px
         side = max(2, round(2 * _CLOSER_MARGIN * region.size_px))
         x, y = round((left + right - side) / 2), round((top + bottom - side) / 2)
         if x >= image.shape[1] or y >= image.shape[0] or min(x, y) + side <= 0:
             return region  # nothing of it is in the photo
-        view = _window(image, x, y, side)
-        mirrored = np.asarray(cv2.flip(view, 1))
         looks = []
-        for boxes, scores, points in self._heads(view, mirrored):
+        for boxes, scores, points in self._heads(self._both_ways(_window(image, x, y, side))):
             large = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > _CLOSER_VIEW_PX / 4)
             if not large.size:
                 return region
@@ -117,6 +115,18 @@ class YuNetLocator:
         landmarks = ((straight + mirror) / 2 + 0.5) * (side / _CLOSER_VIEW_PX) - 0.5 + (x, y)
         return replace(region, landmarks_px=np.ascontiguousarray(landmarks, dtype=np.float32))
 
+    def _both_ways(self, view: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(2, 3, side, side) float32 BGR: the square view and its mirror image, in memory kept for each thread."""
+        import cv2
+
+        blob: NDArray[np.float32] | None = getattr(self._kept, "blob", None)
+        if blob is None:
+            blob = self._kept.blob = np.empty((2, 3, _CLOSER_VIEW_PX, _CLOSER_VIEW_PX), np.float32)
+        for channel, plane in enumerate(reversed(cv2.split(view))):
+            blob[0, channel] = plane
+            cv2.flip(blob[0, channel], 1, dst=blob[1, channel])
+        return blob
+
     def _search_framed(self, image: NDArray[np.uint8]) -> tuple[FaceRegion, ...]:
         """Search with a border of half the photo's size round it, scaled to the first side."""
         import cv2
@@ -125,7 +135,7 @@ class YuNetLocator:
         scale = min(1.0, self._plan.first_side_px / (2 * max(image.shape[:2])))
         small, pad = _resized(image, scale), round(border * scale)
         framed = cv2.copyMakeBorder(small, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=_GREY)
-        ((boxes, scores, points),) = self._heads(framed)
+        ((boxes, scores, points),) = self._heads(_blob(framed))
         return self._regions(image, small, boxes - pad, scores, points - pad)
 
     def _search(self, image: NDArray[np.uint8], *, side: int) -> tuple[FaceRegion, ...]:
@@ -133,7 +143,7 @@ class YuNetLocator:
         small = _resized(image, side / max(image.shape[:2]))
         parts = []
         for top, left, tile in _tiles(small):
-            ((boxes, scores, points),) = self._heads(tile)
+            ((boxes, scores, points),) = self._heads(_blob(tile))
             shift = np.array([left, top], np.float32)
             parts.append((boxes + np.tile(shift, 2), scores, points + shift))
         boxes, scores, points = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -155,35 +165,43 @@ class YuNetLocator:
             boxes[keep] * np.tile(zoom, 2), scores[keep], points[keep] * zoom, frame=(height, width)
         )
 
-    def _heads(self, *images: NDArray[np.uint8]) -> list[_Found]:
-        """Run the network once on RGB images of one size.
+    def _heads(self, blob: NDArray[np.float32]) -> list[_Found]:
+        """Run the network on (B, 3, H, W) float32 BGR.
 
         Returns:
             For each image: boxes (N, 4), scores (N,) and landmarks (N, 5, 2) above the plan's
             score, in pixels of that image, doubles not yet dropped.
         """
-        blob = _blob(images)
-        outputs = dict(zip(self._names, self._session.run(self._names, {"input": blob}), strict=True))
-        return [self._read(outputs, item, columns=blob.shape[3]) for item in range(len(images))]
-
-    def _read(self, outputs: dict[str, NDArray[np.float32]], item: int, *, columns: int) -> _Found:
-        """Boxes, scores and landmarks out of the heads' grids, for one image of the batch."""
-        boxes, scores, points = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)], [_NO_POINTS]
-        for stride in _STRIDES:
-            # The score is the geometric mean of both; most cells are ruled out before the root is taken.
-            product = outputs[f"cls_{stride}"][item, :, 0] * outputs[f"obj_{stride}"][item, :, 0]
+        outputs = self._session.run(self._names, {"input": blob})
+        count = len(_STRIDES)
+        # (B, cells of all strides, numbers of the head)
+        cls, objectness, bbox, kps = (
+            np.concatenate(outputs[at : at + count], axis=1) for at in range(0, 4 * count, count)
+        )
+        corner, stride = _cells(*blob.shape[2:])
+        # The score is the geometric mean of both; most cells are ruled out before the root is taken.
+        products = cls[:, :, 0] * objectness[:, :, 0]
+        found: list[_Found] = []
+        for item, product in enumerate(products):
             cells = np.flatnonzero(product >= self._plan.min_score**2)
-            if not cells.size:
-                continue
-            grid = np.stack([cells % (columns // stride), cells // (columns // stride)], axis=1).astype(
-                np.float32
-            )
-            box = outputs[f"bbox_{stride}"][item, cells]
-            centre, half = (box[:, :2] + grid) * stride, np.exp(box[:, 2:]) * (stride / 2)
-            boxes.append(np.concatenate([centre - half, centre + half], axis=1))
-            scores.append(np.sqrt(np.minimum(product[cells], 1.0)))
-            points.append((outputs[f"kps_{stride}"][item, cells].reshape(-1, 5, 2) + grid[:, None]) * stride)
-        return np.concatenate(boxes), np.concatenate(scores), np.concatenate(points)
+            grid, step = corner[cells], stride[cells]
+            box = bbox[item, cells]
+            centre, half = (box[:, :2] + grid) * step, np.exp(box[:, 2:]) * (step / 2)
+            points = (kps[item, cells].reshape(-1, 5, 2) + grid[:, None]) * step[:, None]
+            scores = np.sqrt(np.minimum(product[cells], 1.0))
+            found.append((np.concatenate([centre - half, centre + half], axis=1), scores, points))
+        return found
+
+
+@functools.lru_cache(maxsize=64)
+def _cells(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Corner (N, 2) in cells and stride (N, 1) in pixels of every cell of the heads, as they come."""
+    corners, strides = [], []
+    for stride in _STRIDES:
+        rows, columns = np.divmod(np.arange(height // stride * (width // stride)), width // stride)
+        corners.append(np.stack([columns, rows], axis=1).astype(np.float32))
+        strides.append(np.full((len(rows), 1), stride, np.float32))
+    return np.concatenate(corners), np.concatenate(strides)
 
 
 def _window(image: NDArray[np.uint8], x: int, y: int, side: int) -> NDArray[np.uint8]:
@@ -209,19 +227,18 @@ def _resized(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def _blob(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """B images (H, W, 3) RGB to (B, 3, H', W') float32 BGR, filled with black to multiples of 32."""
+def _blob(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 3) RGB to (1, 3, H', W') float32 BGR, filled with black to multiples of 32."""
     import cv2
 
-    height, width = images[0].shape[:2]
+    height, width = image.shape[:2]
     rows, columns = (-(-side // _MULTIPLE_PX) * _MULTIPLE_PX for side in (height, width))
-    blob = np.empty((len(images), 3, rows, columns), np.float32)
+    blob = np.empty((1, 3, rows, columns), np.float32)
     blob[:, :, height:] = 0
     blob[:, :, :height, width:] = 0
-    for item, image in enumerate(images):
-        # OpenCV takes the planes apart several times as fast as numpy's strides do.
-        for channel, plane in enumerate(reversed(cv2.split(image))):
-            blob[item, channel, :height, :width] = plane
+    # OpenCV takes the planes apart several times as fast as numpy's strides do.
+    for channel, plane in enumerate(reversed(cv2.split(image))):
+        blob[0, channel, :height, :width] = plane
     return blob
 
 
