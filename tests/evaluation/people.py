@@ -34,7 +34,7 @@ class PeopleCapturer:
         self.model_id = MODEL_ID
         self.modality = Modality.FACE
         self.policy = "probe"
-        self.bundle = SimpleNamespace(name="people", path=Path("people"))
+        self.bundle = SimpleNamespace(name="people", path=Path("people"), is_zipped=False)
         self.noise = noise
         self.captured: list[str] = []
         self.interrupt_after = interrupt_after

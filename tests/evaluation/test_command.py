@@ -83,6 +83,17 @@ def test_install_puts_them_into_the_bundle(verify, people, tmp_path):
     assert not (tmp_path / "operating_points.json").exists()
 
 
+def test_an_existing_ladder_is_replaced_only_by_force(verify, people, tmp_path):
+    assert verify(people, "--target-fmr", "2e-2", "--no-cache")[0] == 0
+    before = (tmp_path / "operating_points.json").read_bytes()
+    code, _, err = verify(people, "--target-fmr", "5e-2", "--no-cache")
+    assert code == 2
+    assert "--force" in err
+    assert (tmp_path / "operating_points.json").read_bytes() == before
+    assert verify(people, "--target-fmr", "5e-2", "--no-cache", "--force")[0] == 0
+    assert (tmp_path / "operating_points.json").read_bytes() != before
+
+
 def test_likely_label_errors_and_spellings_are_shown(verify, tmp_path):
     folder = write_people(tmp_path / "labels", subjects=60, samples=4)
     (folder / "person001" / "0.jpg").write_bytes((folder / "person002" / "0.jpg").read_bytes())

@@ -33,6 +33,7 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "-o", "--output", type=PATH, default="operating_points.json", show_default=True, help="Where to write."
 )
+@click.option("--force", is_flag=True, help="Replace an existing output file.")
 @click.option("--install", is_flag=True, help="Replace the model's own operating points instead.")
 @json_option
 def calibrate(
@@ -40,6 +41,7 @@ def calibrate(
     model: str,
     models_dir: Path | None,
     output: Path,
+    force: bool,
     install: bool,
     as_json: bool,
     no_cache: bool,
@@ -59,7 +61,13 @@ def calibrate(
     from verify.evaluation.job import run_calibration
     from verify.models.operating_points import OPERATING_POINTS_FILE, write_operating_points
 
+    if output.exists() and not (force or install):
+        msg = f"{output} exists already: name another file with -o, or give --force"
+        raise click.UsageError(msg)
     capturer = Capturer.open(model, models_dir=models_dir)
+    if install and capturer.bundle.is_zipped:
+        msg = f"{model} is a zip, which --install cannot write into: unpack it, or write a file with -o"
+        raise click.UsageError(msg)
     job = run_calibration(
         capturer,
         keep_cache=not no_cache,

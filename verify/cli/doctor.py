@@ -21,7 +21,7 @@ _SIGNS = {"ok": "ok", "warning": "look", "failed": "FAILED"}
 def doctor(gallery: Path | None, *, as_json: bool) -> int:
     """Check libraries, model bundles, operating points, the gallery and the disk.
 
-    Exit codes: 0 fit for use (there may be warnings), 5 something failed; each line says what to do.
+    Exit codes: 0 nothing failed (lines marked `look` may want you), 5 something failed; each says what to do.
     """
     from verify.engine.health import examine
 

@@ -12,13 +12,13 @@ import click
 from verify.cli.decisions import exit_code_of_failures
 from verify.cli.output import print_json, progress
 from verify.cli.verifier import open_verifier
-from verify.types import Modality, Reason
+from verify.types import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from verify.engine import BulkItem, BulkResult
+    from verify.engine import BulkResult
     from verify.types import Enrolment
 
 
@@ -61,7 +61,7 @@ def enroll_from(
     **engine: Any,
 ) -> int:
     """Enrol many subjects with a progress bar; return the exit code."""
-    from verify.engine import enroll_many, read_bulk
+    from verify.engine import by_kind, enroll_many, read_bulk
     from verify.models.atomic import write_file
 
     items = read_bulk(bulk)
@@ -70,7 +70,8 @@ def enroll_from(
             failures, _csv([])
         )  # a place that cannot be written is an error before the work, not after
     results: list[BulkResult] = []
-    for kind, part in _by_kind(items, model=engine["model"]).items():
+    parts = by_kind(items) if engine["model"] is None else {engine["model"]: items}
+    for kind, part in parts.items():
         with open_verifier(None, **(engine | {"model": kind})) as verifier:
             run = enroll_many(
                 verifier, part, allow_inconsistent=allow_inconsistent, refuse_lookalikes=refuse_lookalikes
@@ -100,22 +101,6 @@ def enroll_from(
     else:
         _print_bulk(summary, failed)
     return exit_code_of_failures([row[2] for row in failed])
-
-
-def _by_kind(items: Sequence[BulkItem], *, model: str | None) -> dict[str, list[BulkItem]]:
-    """Items for each model: the named one, or the default of each file's kind."""
-    from verify.capture import guess_modality
-    from verify.engine import BulkItem
-
-    if model is not None:
-        return {model: list(items)}
-    kinds: dict[str, list[BulkItem]] = {}
-    for item in items:
-        for modality in Modality:
-            paths = tuple(path for path in item.paths if guess_modality(path) is modality)
-            if paths:
-                kinds.setdefault(modality.value, []).append(BulkItem(item.subject_id, paths))
-    return kinds
 
 
 def _csv(rows: Sequence[tuple[Any, ...]]) -> bytes:

@@ -1,6 +1,6 @@
 """The engine that access-control applications embed: enrol, match, identify, compare."""
 
-from verify.engine.bulk import BulkItem, BulkResult, enroll_many, read_bulk
+from verify.engine.bulk import BulkItem, BulkResult, by_kind, enroll_many, read_bulk
 from verify.engine.thresholds import DEFAULT_TARGET_FMR, DEFAULT_TARGET_FPIR, Judge
 from verify.engine.verifier import Verifier
 
@@ -11,6 +11,7 @@ __all__ = [
     "BulkResult",
     "Judge",
     "Verifier",
+    "by_kind",
     "enroll_many",
     "read_bulk",
 ]

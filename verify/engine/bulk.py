@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from verify.capture import guess_modality
 from verify.data.manifest import read_manifest
 from verify.engine.enrolment import source_sha256
 from verify.errors import DataError, UsageError
-from verify.types import Enrolment, Reason
+from verify.types import Enrolment, Modality, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +65,17 @@ def read_bulk(source: Path) -> list[BulkItem]:
     for entry in read_manifest(source, must_exist=False).entries:
         by_subject.setdefault(entry.subject_id, []).append(entry.path)
     return [BulkItem(subject, tuple(paths)) for subject, paths in by_subject.items()]
+
+
+def by_kind(items: Sequence[BulkItem]) -> dict[str, list[BulkItem]]:
+    """The items parted by what their files are: ``face``, ``voice`` or both, each with its files."""
+    kinds: dict[str, list[BulkItem]] = {}
+    for item in items:
+        for modality in Modality:
+            paths = tuple(path for path in item.paths if guess_modality(path) is modality)
+            if paths:
+                kinds.setdefault(modality.value, []).append(BulkItem(item.subject_id, paths))
+    return kinds
 
 
 def enroll_many(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from verify.gallery.sqlite import SqliteGallery
     from verify.types import TemplateRecord
 
-RECORD_COLUMNS = ("template", "modality", "model", "source", "sha256", "created", "quality")
+RECORD_COLUMNS = ("template", "modality", "model", "source", "sha256", "created")
 _PAGE = 1000
 _SHORT = 12
 
@@ -32,8 +32,7 @@ def stream_lines(gallery: SqliteGallery, *, after: str = "") -> Iterator[tuple[s
 
 
 def record_line(record: TemplateRecord) -> tuple[str, ...]:
-    """Return the cells of `RECORD_COLUMNS`."""
-    measures = " ".join(f"{name}={value:.4g}" for name, value in record.quality.items())
+    """Return the cells of `RECORD_COLUMNS`; the quality measures are in the JSON form only."""
     return (
         str(record.template_id),
         record.modality.value,
@@ -41,7 +40,6 @@ def record_line(record: TemplateRecord) -> tuple[str, ...]:
         record.source,
         record.source_sha256[:_SHORT],
         record.created_at.isoformat(" ", "seconds"),
-        measures,
     )
 
 

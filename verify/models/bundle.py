@@ -36,6 +36,7 @@ class ModelBundle:
         self._lock = threading.RLock()
         self._sessions: dict[tuple[str, int], onnxruntime.InferenceSession] = {}
         self._locator: ModelBundle | None = None
+        self.is_zipped = False  # then `path` is a copy that goes away with this object
 
     def __repr__(self) -> str:
         return f"ModelBundle({self.name!r}, model_id={self.model_id[:12]!r}, path={str(self._path)!r})"
@@ -244,6 +245,7 @@ def _open_zip(path: Path, *, models_dir: Path) -> ModelBundle:
     except BaseException:
         holder.cleanup()
         raise
+    bundle.is_zipped = True
     weakref.finalize(bundle, holder.cleanup)
     return bundle
 
