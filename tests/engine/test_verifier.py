@@ -74,7 +74,7 @@ def test_uncalibrated_says_so_in_every_result(capturer: FakeCapturer) -> None:
         assert "UNCALIBRATED" in result.message
 
 
-@pytest.mark.parametrize("rate", [0.0, 1.0, -1.0, float("nan")])
+@pytest.mark.parametrize("rate", [0.0, 1.0, -1.0, float("nan"), "1e-3"])
 def test_impossible_targets_are_usage_errors(capturer: FakeCapturer, rate: float) -> None:
     with pytest.raises(UsageError):
         Verifier(capturer, target_fmr=rate)

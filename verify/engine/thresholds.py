@@ -75,7 +75,7 @@ class Judge:
         uncalibrated: float | None = None,
     ) -> None:
         for name, rate in (("target FMR", target_fmr), ("target FPIR", target_fpir)):
-            if rate is not None and not 0.0 < rate < 1.0:
+            if rate is not None and not (isinstance(rate, int | float) and 0.0 < rate < 1.0):
                 msg = f"{name} must lie between 0 and 1, not {rate!r}"
                 raise UsageError(msg)
         if uncalibrated is not None and not -1.0 <= uncalibrated <= 1.0:

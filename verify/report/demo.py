@@ -99,8 +99,10 @@ def _proof(point: OperatingPoint | None) -> str:
         f"{one['set']} ({one['calibration']['subjects']} subjects to choose on, {one['test']['subjects']} to test on)"
         for one in point.data.get("sets", ())
     )
+    governed_by = str(point.data.get("governed_by", "the data"))
     return (
-        f"<p>Operating point {escape(point.name)}: on subjects who took no part in choosing it, "
+        f"<p>Operating point {escape(point.name)}: on subjects of {escape(governed_by)} "
+        "who took no part in choosing it, "
         f"FMR {point.fmr.errors:,}/{point.fmr.trials:,} = {point.fmr.value:.2e} "
         f"(at most {point.fmr.upper:.2e} at {point.confidence:.0%} confidence), "
         f"FNMR {point.fnmr.errors:,}/{point.fnmr.trials:,} = {point.fnmr.value:.2%} "
@@ -140,8 +142,9 @@ def _strip(part: DemoPart) -> str:
             f'<text x="{at + 4:.1f}" y="12">threshold {part.threshold:.3f}</text>'
         )
     return (
+        '<div class="wide" tabindex="0">'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Scores of the 1:1 claims beside the threshold">'
         f'<text x="0" y="39">mated</text><text x="0" y="74">non-mated</text>'
         f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="92" y2="92" stroke="var(--line)"/>'
-        f"{ticks}{line}{''.join(dots)}</svg>"
+        f"{ticks}{line}{''.join(dots)}</svg></div>"
     )
