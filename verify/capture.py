@@ -20,13 +20,14 @@ from verify.errors import MediaError, ModelError, ModelMismatchError, NoDecision
 from verify.types import Capture, FaceRegion, Modality, Quality, Reason, Sample, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from verify.models import ModelBundle
     from verify.types import Source
+    from verify.voice.normalise import SpeechChunk
 
 _AUDIO_MAGIC = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xfa", b".snd")
 _AUDIO_FORMS = {(b"RIFF", b"WAVE"), (b"RF64", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC")}
@@ -241,6 +242,9 @@ class _FaceChain:
         return _finished(sample, vector, self._embedder.model_id, quality, region)
 
 
+_PIECES_UP_TO_S = 20.0
+
+
 class _VoiceChain:
     """Blocks of at most half a minute pass through the stages, so an hour needs no more memory."""
 
@@ -268,6 +272,7 @@ class _VoiceChain:
         meter = VoiceQualityMeter(limits(min_net_speech_s=least_s))
         vectors: list[NDArray[np.float32]] = []
         weights: list[float] = []
+        heads: list[SpeechChunk] = []  # the recording's beginning, to be held against itself
         audio = open_audio(source)
         for block in audio:
             regions = self._locator.locate(block)
@@ -276,6 +281,7 @@ class _VoiceChain:
             if pieces:
                 vectors.extend(self._embedder.embed([piece.features for piece in pieces]))
                 weights.extend(piece.net_speech_s for piece in pieces)
+                heads = heads or list(pieces)
         quality = meter.result()
         heard = np.zeros(0, np.float32)  # the blocks have passed; what is left is the recording's name
         sample = Sample(Modality.VOICE, heard, source=audio.source, sha256=audio.sha256, facts=audio.facts)
@@ -287,9 +293,34 @@ class _VoiceChain:
             return _failed(sample, reason, _quality_message(sample.source, quality), quality)
         stacked = np.stack(vectors)
         vector = average(stacked, weights)
-        # two speakers in one recording make a template of neither: the measure tells
         measures = dict(quality.measures) | {"chunk_agreement": agreement(stacked, vector)}
-        return _finished(sample, vector, self._embedder.model_id, Quality(measures, quality.reasons), None)
+        quality = Quality(measures, quality.reasons)
+        if enrolling:
+            quality = self._held_against_itself(quality, heads)
+            if policy.gate and not quality.ok:
+                return _failed(sample, quality.reasons[0], _quality_message(sample.source, quality), quality)
+        return _finished(sample, vector, self._embedder.model_id, quality, None)
+
+    def _held_against_itself(self, quality: Quality, heads: Sequence[SpeechChunk]) -> Quality:
+        """Refuse to enrol a recording of two speakers, whose template would be of neither.
+
+        Up to 20 s of speech are compared in pieces of 2 s, longer recordings in their chunks. The limits
+        were measured on CAM++'s features; others are not judged.
+        """
+        from verify.voice.embed import DOUBTFUL_AGREEMENT, SEVERAL_SPEAKERS_BELOW, lowest_pair
+        from verify.voice.normalise import short_pieces
+
+        if self._contract.get("features") != "kaldi-fbank":
+            return quality
+        if quality.measures["net_speech_s"] > _PIECES_UP_TO_S:
+            doubtful = quality.measures["chunk_agreement"] < DOUBTFUL_AGREEMENT
+            measures = dict(quality.measures)
+        else:
+            pieces = [piece for chunk in heads for piece in short_pieces(chunk.features)]
+            lowest = lowest_pair(self._embedder.embed(pieces))
+            doubtful = lowest < SEVERAL_SPEAKERS_BELOW
+            measures = dict(quality.measures) | {"piece_agreement": lowest}
+        return Quality(measures, (*quality.reasons, Reason.SEVERAL_SPEAKERS) if doubtful else quality.reasons)
 
 
 def _finished(
@@ -340,6 +371,7 @@ _MEASURED_BY = {
     Reason.CLIPPED: "clipped_share",
     Reason.NOISY: "snr_db",
     Reason.NARROW_BAND: "bandwidth_hz",
+    Reason.SEVERAL_SPEAKERS: "piece_agreement",
 }
 
 

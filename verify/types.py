@@ -80,6 +80,7 @@ class Reason(StrEnum):
     CLIPPED = "clipped"
     NOISY = "noisy"
     NARROW_BAND = "narrow_band"
+    SEVERAL_SPEAKERS = "several_speakers"
     # engine
     NO_OPERATING_POINT = "no_operating_point"
     MODEL_MISMATCH = "model_mismatch"

@@ -170,7 +170,7 @@ def test_without_torch_the_way_out_is_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in [name for name in sys.modules if name.startswith("verify.nets")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(MissingExtraError, match=r"torch is not installed: pip install 'verify\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"torch is not installed: pip install '\.\[train\]'"):
         building.build("campplus", weights=tmp_path / "x.pt")
 
 

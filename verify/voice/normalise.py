@@ -112,6 +112,15 @@ def chunks(
     return tuple(SpeechChunk(part, net_speech_s / len(parts)) for part in parts)
 
 
+def short_pieces(features: NDArray[np.float32], *, frames: int = 200) -> tuple[NDArray[np.float32], ...]:
+    """A chunk's fbank features (T, F) in pieces of at least `frames` (2 s), each with its own mean subtracted.
+
+    Pieces are for holding a recording against itself; one that is too short to halve gives itself.
+    """
+    count = max(1, len(features) // frames)
+    return tuple(piece - piece.mean(axis=0) for piece in np.array_split(features, count))
+
+
 def joined(
     sample: Sample, regions: Sequence[SpeechRegion], *, margin_s: float = MARGIN_S
 ) -> NDArray[np.float32]:
