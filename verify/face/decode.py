@@ -118,7 +118,7 @@ def _read_path(name: str, *, limits: DecodeLimits) -> bytes:
         if status.st_size > limits.max_bytes:
             raise _over_bytes(name, limits=limits, size=status.st_size)
         with open(name, "rb") as file:  # noqa: PTH123
-            return file.read(limits.max_bytes + 1)
+            return file.read(status.st_size + 1)  # asking for the limit would set aside all of it, each time
     except FileNotFoundError as error:
         msg = f"{name}: no such file; check the path"
         raise MediaError(msg, reason=Reason.MISSING_FILE) from error
