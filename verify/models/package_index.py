@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verify.errors import DownloadError, ModelIntegrityError
@@ -14,8 +16,7 @@ from verify.models.download import silent
 from verify.models.identity import file_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from verify.models.download import Progress
     from verify.models.registry import WeightsSource
@@ -118,13 +119,17 @@ def _wait(
         try:
             process.wait(timeout=_POLL_S)
         except subprocess.TimeoutExpired:
-            arrived = 0
-            for path in scratch.rglob("*"):
-                try:
-                    arrived += path.stat().st_size if path.suffix == ".whl" else 0
-                except OSError:
-                    continue  # pip has moved it in between
+            arrived = sum(_wheel_sizes(scratch))
             progress(source.address, min(arrived, source.size or arrived), source.size)
+
+
+def _wheel_sizes(scratch: Path) -> Iterator[int]:
+    """Sizes of the wheels that lie below a folder in which pip makes and removes others at the same time."""
+    for folder, _, names in os.walk(scratch):  # passes over folders that are gone, where rglob raises
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(OSError):
+                    yield Path(folder, name).stat().st_size
 
 
 def _reason(log: str, code: int, *, deadline_s: float) -> str:
