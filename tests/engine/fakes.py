@@ -35,6 +35,7 @@ class FakeCapturer:
     modality: Modality = Modality.FACE
     points: tuple[OperatingPoint, ...] = ()
     seen: list[str] = field(default_factory=list)
+    policies: list[object] = field(default_factory=list)
 
     @property
     def bundle(self):
@@ -44,7 +45,7 @@ class FakeCapturer:
         return self.points
 
     def capture(self, source, *, policy=None) -> Capture:
-        del policy
+        self.policies.append(policy)
         self.seen.append(source)
         if source == "!broken":
             message = "!broken: cut off"
@@ -65,8 +66,7 @@ class FakeCapturer:
                 yield Capture(source, "", self.modality, failure=error.reason, message=str(error))
 
     def capture_pair(self, one, other, *, policy=None):
-        del policy
-        return self.capture(one), self.capture(other)
+        return self.capture(one, policy=policy), self.capture(other, policy=policy)
 
 
 def point(target: float, threshold: float, **changes: object) -> OperatingPoint:

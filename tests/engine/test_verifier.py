@@ -247,6 +247,31 @@ def test_more_templates_never_raise_a_strangers_chance(verifier: Verifier) -> No
     assert (many.max(axis=0) >= at).mean() > 0.015
 
 
+def test_the_score_is_the_mean_over_templates_in_match_and_identify(verifier: Verifier) -> None:
+    verifier.enroll("anna", ["anna-1", "anna-2", "anna-3"])
+    verifier.enroll("bob", ["bob-1", "bob-2"])
+    probe = template("anna-9").vector
+    single = verifier.gallery.templates("anna", model_id=MODEL_ID) @ probe
+    assert single.max() - single.mean() > 1e-3  # else the two could not be told apart
+    assert verifier.match("anna", "anna-9").score == pytest.approx(float(single.mean()), abs=1e-6)
+    best = verifier.identify("anna-9").candidates[0]
+    assert best.score == pytest.approx(float(single.mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "refuse"), ({"faces": "largest"}, "largest")])
+def test_several_faces_in_a_probe_are_refused_unless_asked_otherwise(
+    capturer: FakeCapturer, given: dict[str, str], expected: str
+) -> None:
+    verifier = Verifier(capturer, gallery=MemoryGallery(), **given)
+    verifier.enroll("anna", ["anna-1"])
+    assert {policy.faces for policy in capturer.policies} == {"refuse"}  # enrolment always refuses
+    capturer.policies.clear()
+    verifier.match("anna", "anna-2")
+    verifier.identify("anna-2")
+    verifier.compare("anna-1", "anna-2")
+    assert [policy.faces for policy in capturer.policies] == [expected] * 4
+
+
 def test_matches_from_many_threads_while_others_enrol(verifier: Verifier) -> None:
     for i in range(20):
         verifier.enroll(f"s{i}", [f"s{i}-1", f"s{i}-2"])

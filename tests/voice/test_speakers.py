@@ -54,3 +54,32 @@ def test_one_speaker_passes_and_two_are_refused(data_dir: Path, voice_bundle) ->
     halves = [wave[: 5 * 16_000] for wave in waves]
     together = [capture(one, other).failure for one, other in itertools.pairwise(halves)]
     assert together.count(Reason.SEVERAL_SPEAKERS) >= 0.8 * len(together)
+
+
+@pytest.mark.models
+def test_a_long_recording_is_the_mean_of_its_chunks(samples: Path, voice_bundle) -> None:
+    """Both turns of one speaker, over ten seconds: the template is none of the chunks', but between them."""
+    from verify.voice.decode import open_audio
+    from verify.voice.embed import VoiceEmbedder, average
+    from verify.voice.locate import SileroLocator
+    from verify.voice.normalise import chunks
+
+    turns = [
+        soundfile.read(samples / "voices" / "speaker-91" / f"turn-{i}.wav", dtype="float32")[0]
+        for i in (1, 2)
+    ]
+    media = io.BytesIO()
+    soundfile.write(media, np.concatenate([*turns, *turns]), 16_000, format="WAV")
+    captured = Capturer(voice_bundle).capture(media.getvalue())
+    assert captured.template is not None
+    locator, embedder = SileroLocator(voice_bundle.locator()), VoiceEmbedder(voice_bundle)
+    pieces = [
+        piece
+        for block in open_audio(media.getvalue())
+        for piece in chunks(block, locator.locate(block), contract=voice_bundle.card.input)
+    ]
+    assert len(pieces) > 1
+    vectors = embedder.embed([piece.features for piece in pieces])
+    mean = average(vectors, [piece.net_speech_s for piece in pieces])
+    assert float(captured.template.vector @ mean) > 1 - 1e-5
+    assert float(captured.template.vector @ vectors[0]) < 1 - 1e-3
