@@ -58,18 +58,17 @@ def test_one_speaker_passes_and_two_are_refused(data_dir: Path, voice_bundle) ->
 
 @pytest.mark.models
 def test_a_long_recording_is_the_mean_of_its_chunks(samples: Path, voice_bundle) -> None:
-    """Both turns of one speaker, over ten seconds: the template is none of the chunks', but between them."""
+    """Two speakers as a probe: the template is no chunk's own, but the mean of them all."""
     from verify.voice.decode import open_audio
     from verify.voice.embed import VoiceEmbedder, average
     from verify.voice.locate import SileroLocator
     from verify.voice.normalise import chunks
 
     turns = [
-        soundfile.read(samples / "voices" / "speaker-91" / f"turn-{i}.wav", dtype="float32")[0]
-        for i in (1, 2)
+        soundfile.read(path, dtype="float32")[0] for path in sorted((samples / "voices").glob("*/*.wav"))
     ]
     media = io.BytesIO()
-    soundfile.write(media, np.concatenate([*turns, *turns]), 16_000, format="WAV")
+    soundfile.write(media, np.concatenate(turns), 16_000, format="WAV")
     captured = Capturer(voice_bundle).capture(media.getvalue())
     assert captured.template is not None
     locator, embedder = SileroLocator(voice_bundle.locator()), VoiceEmbedder(voice_bundle)
@@ -82,4 +81,4 @@ def test_a_long_recording_is_the_mean_of_its_chunks(samples: Path, voice_bundle)
     vectors = embedder.embed([piece.features for piece in pieces])
     mean = average(vectors, [piece.net_speech_s for piece in pieces])
     assert float(captured.template.vector @ mean) > 1 - 1e-5
-    assert float(captured.template.vector @ vectors[0]) < 1 - 1e-3
+    assert (vectors @ captured.template.vector).max() < 0.99
