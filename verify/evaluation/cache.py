@@ -7,11 +7,12 @@ be told to the user. Deleting it costs time and nothing else.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,14 +22,15 @@ from verify.errors import StorageError
 from verify.types import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
 
 CACHE_VARIABLE = "VERIFY_CACHE"
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS captures (
-    sha256 TEXT NOT NULL, settings TEXT NOT NULL, vector BLOB, failure TEXT,
+CREATE TABLE IF NOT EXISTS measured_captures (
+    sha256 TEXT NOT NULL, settings TEXT NOT NULL, vector BLOB, failure TEXT, measures TEXT NOT NULL,
     PRIMARY KEY (sha256, settings), CHECK ((vector IS NULL) <> (failure IS NULL))
 ) WITHOUT ROWID
 """
@@ -36,10 +38,17 @@ CREATE TABLE IF NOT EXISTS captures (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a capture came to: a unit-L2 vector, or the reason why there is none."""
+    """What a capture came to: a unit-L2 vector, or the reason why there is none.
+
+    Attributes:
+        vector: (D,) float32, or None.
+        failure: why there is no vector, else None.
+        measures: the quality measures taken; for failures those that could be.
+    """
 
     vector: NDArray[np.float32] | None
     failure: Reason | None
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 def default_cache_path() -> Path:
@@ -82,25 +91,34 @@ class EmbeddingCache:
     def get(self, sha256: str, *, settings: str) -> Outcome | None:
         """The stored outcome, or None."""
         row = self._run(
-            "SELECT vector, failure FROM captures WHERE sha256 = ? AND settings = ?", sha256, settings
+            "SELECT vector, failure, measures FROM measured_captures WHERE sha256 = ? AND settings = ?",
+            sha256,
+            settings,
         )
         if row is None:
             return None
-        vector, failure = row
+        vector, failure, text = row
+        measures = json.loads(text)
         if vector is not None:
-            return Outcome(vector=np.frombuffer(vector, dtype="<f4").astype(np.float32), failure=None)
-        return Outcome(vector=None, failure=Reason(failure))
+            found = np.frombuffer(vector, dtype="<f4").astype(np.float32)
+            return Outcome(vector=found, failure=None, measures=measures)
+        return Outcome(vector=None, failure=Reason(failure), measures=measures)
 
     def put(self, sha256: str, outcome: Outcome, *, settings: str) -> None:
         """Store an outcome; it is kept when the call returns."""
         vector = None if outcome.vector is None else outcome.vector.astype("<f4").tobytes()
         self._run(
-            "INSERT OR REPLACE INTO captures VALUES (?, ?, ?, ?)", sha256, settings, vector, outcome.failure
+            "INSERT OR REPLACE INTO measured_captures VALUES (?, ?, ?, ?, ?)",
+            sha256,
+            settings,
+            vector,
+            outcome.failure,
+            json.dumps({name: float(value) for name, value in outcome.measures.items()}),
         )
 
-    def _run(self, statement: str, *values: str | bytes | None) -> tuple[bytes | None, str] | None:
+    def _run(self, statement: str, *values: str | bytes | None) -> tuple[bytes | None, str, str] | None:
         try:
-            found: tuple[bytes | None, str] | None = self._db.execute(statement, values).fetchone()
+            found: tuple[bytes | None, str, str] | None = self._db.execute(statement, values).fetchone()
         except sqlite3.Error as error:
             msg = f"{self.path}: the embedding cache failed ({error}); delete it, or run with --no-cache"
             raise StorageError(msg) from error

@@ -54,6 +54,7 @@ class EmbeddedSet:
         failures: (n,) the reason of each failed capture, else None.
         copies: files left out because the same subject has the same bytes already.
         conflicts: groups of equal files under several subjects, left out as likely label errors.
+        quality: measure -> (n,) float64, NaN where a capture has no such measure.
     """
 
     name: str
@@ -62,6 +63,7 @@ class EmbeddedSet:
     failures: tuple[Reason | None, ...] = field(repr=False)
     copies: tuple[Entry, ...] = ()
     conflicts: tuple[tuple[Entry, ...], ...] = ()
+    quality: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     def failure_counts(self) -> dict[str, int]:
         """Failures to acquire by reason, most frequent first."""
@@ -107,7 +109,8 @@ def embed_all(
     captures = capturer.capture_many(missing.values(), workers=workers)
     for sha256, capture in zip(missing, progress(captures, len(missing)), strict=True):
         vector = None if capture.template is None else np.asarray(capture.template.vector, dtype=np.float32)
-        outcomes[sha256] = Outcome(vector=vector, failure=capture.failure)
+        measures = dict(capture.quality.measures) if capture.quality else {}
+        outcomes[sha256] = Outcome(vector=vector, failure=capture.failure, measures=measures)
         if cache:
             cache.put(sha256, outcomes[sha256], settings=settings)
     in_order = [outcomes[hashes[entry.path]] for entry in unique.entries]
@@ -118,6 +121,7 @@ def embed_all(
         failures=tuple(outcome.failure for outcome in in_order),
         copies=unique.copies,
         conflicts=unique.conflicts,
+        quality=_measures(in_order),
     )
 
 
@@ -133,6 +137,12 @@ def limited(entries: Sequence[Entry], *, per_subject: int | None) -> tuple[Entry
         theirs.sort(key=lambda entry: hashlib.sha256(str(entry.path.name).encode(errors="replace")).digest())
         kept.update(id(entry) for entry in theirs[:per_subject])
     return tuple(entry for entry in entries if id(entry) in kept)
+
+
+def _measures(outcomes: Sequence[Outcome]) -> dict[str, NDArray[np.float64]]:
+    """Each measure that any capture has, as a column."""
+    names = dict.fromkeys(name for outcome in outcomes for name in outcome.measures)
+    return {name: np.array([one.measures.get(name, np.nan) for one in outcomes]) for name in names}
 
 
 def _stacked(outcomes: Sequence[Outcome], *, name: str) -> NDArray[np.float32]:
