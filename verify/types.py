@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from verify.score_space import Fusion, LlrMap, ScoreNorm
+
     Source: TypeAlias = str | PathLike[str] | bytes | IO[bytes] | NDArray[Any]
 
 MAX_SUBJECT_ID_BYTES = 256
@@ -87,6 +89,7 @@ class Reason(StrEnum):
     EMPTY_GALLERY = "empty_gallery"
     UNKNOWN_SUBJECT = "unknown_subject"
     GALLERY_OUTGREW_OPERATING_POINT = "gallery_outgrew_operating_point"
+    OUTSIDE_CALIBRATED_RANGE = "outside_calibrated_range"
     # enrolment checks
     INCONSISTENT_WITH_REFERENCE = "inconsistent_with_reference"
     LOOKS_LIKE_ANOTHER_SUBJECT = "looks_like_another_subject"
@@ -219,7 +222,9 @@ class Rate:
         trials: number of trials.
         upper: one-sided upper bound at the stated confidence (see `bound`).
         lower: one-sided lower bound at the same confidence.
-        bound: how the bounds were made: ``clopper-pearson``, ``wilson-dyadic``, ``wilson-cluster``.
+        bound: how the bounds were made: ``clopper-pearson``, ``wilson-dyadic``, ``wilson-cluster``;
+            with ``-prediction`` behind it they are for what a further group of subjects will show,
+            without it for all people like these.
         n_eff: effective number of independent trials behind the bound.
     """
 
@@ -244,14 +249,25 @@ class OperatingPoint:
 
     Attributes:
         name: short name, for example ``face-fmr-1e-3``.
-        model_id: the only model whose scores this threshold may judge.
-        threshold: raw cosine in [-1, 1].
-        target_fmr: the rate that the bound on the calibration subjects meets.
-        fmr: FMR measured on the test subjects, who took no part in choosing.
-        fnmr: FNMR measured on the test subjects.
+        model_id: the only model whose scores this threshold may judge; of a fusion, its fusion_id.
+        threshold: in `score_space`; raw cosines and their thresholds lie in [-1, 1].
+        target_fmr: the FMR that the bound on the calibration subjects meets (mode ``1:N``: the FPIR).
+            For a point chosen for an FNMR it is that bound itself.
+        fmr: FMR (mode ``1:N``: FPIR) measured on the test subjects, who took no part in choosing.
+        fnmr: FNMR (mode ``1:N``: FNIR) measured on the test subjects.
         mode: ``1:1`` or ``1:N``; for ``1:N`` at `gallery_size` subjects.
         confidence: of the one-sided bounds.
+        calibration_fmr: FMR on the calibration subjects, with the bound that met the target.
         data: what it was measured on, in words and hashes (data, split, subjects, samples, FTA).
+        bound: ``population`` (the rate over all people like these) or ``prediction`` (the rate that a
+            further group of as many subjects will show).
+        asked_kind: what the user asked to hold: ``fmr``, ``far``, ``fnmr``, ``frr``, ``fpir`` or ``fnir``.
+        asked_rate: and at which rate; None means `target_fmr`.
+        attempts: how many attempts a transaction allows; the rates are then per transaction.
+        extrapolated: True if a fitted tail, not trials, supports the target; never chosen unasked.
+        norm: the cohort normalisation behind a norm score space (an llr's is in `llr`).
+        llr: maps scores to evidence; in the score space ``llr`` the threshold lies on its result.
+        fusion: in the score space ``fused-llr``: which models' llrs are summed.
     """
 
     name: str
@@ -267,6 +283,14 @@ class OperatingPoint:
     score_space: str = "cosine"
     calibration_fmr: Rate | None = None
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    bound: str = "population"
+    asked_kind: str = "fmr"
+    asked_rate: float | None = None
+    attempts: int = 1
+    extrapolated: bool = False
+    norm: ScoreNorm | None = None
+    llr: LlrMap | None = None
+    fusion: Fusion | None = None
 
 
 class _NoTruthValue:
@@ -283,17 +307,33 @@ class _NoTruthValue:
 
 
 @dataclass(frozen=True, slots=True)
+class PartScore:
+    """One model's share in a fused decision; no cosine and a reason where its capture failed."""
+
+    model_id: str
+    modality: Modality
+    cosine: float | None = None
+    llr: float | None = None
+    failure: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision(_NoTruthValue):
     """What a 1:1 comparison came to, with everything needed to defend it.
 
     Attributes:
         outcome: accept, reject or no decision.
         reason: why, as a code; `message` says it in words.
-        score: raw cosine in [-1, 1]; None when there is no decision for want of one.
+        score: what was held against the threshold, in `score_space`; None when there is no decision
+            for want of one.
         threshold: what the score was held against; None when there was none.
         operating_point: where the threshold comes from; None only for uncalibrated decisions
             and some no-decisions.
         calibrated: False if the threshold was given by hand and proves nothing.
+        score_space: of `score` and `threshold`, see `verify.score_space`.
+        cosine: the raw comparison score in [-1, 1]; None for fusions and without one.
+        llr: natural-log likelihood ratio, where the operating point records a map to it.
+        parts: in a fusion, each model's own cosine and llr.
     """
 
     outcome: Outcome
@@ -308,6 +348,10 @@ class Decision(_NoTruthValue):
     subject_id: str | None = None
     probe: Capture | None = None
     reference: Capture | None = None
+    score_space: str = "cosine"
+    cosine: float | None = None
+    llr: float | None = None
+    parts: tuple[PartScore, ...] = ()
 
     @property
     def accepted(self) -> bool:
