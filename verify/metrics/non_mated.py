@@ -1,0 +1,1 @@
+"""Non-mated scores with the subjects behind them, in memory or streamed."""
