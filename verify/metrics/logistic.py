@@ -1,0 +1,347 @@
+"""Fitting the maps from scores to evidence: prior-weighted logistic regression.
+
+Minimised is (Brümmer and du Preez, Application-independent evaluation of speaker detection, 2006)
+
+    P mean_mated log(1 + exp(-l - logit P)) + (1 - P) mean_non_mated log(1 + exp(l + logit P)) + ridge
+
+over the coefficients of l, so the balance of mated and non-mated trials in the data does not matter, and
+the result is a log-likelihood ratio, without a prior in it. The ridge is a Gaussian prior of standard
+deviation 10 on every coefficient but the intercept, per standard deviation of its input: next to nothing
+where the data speak, and a finite answer where they are separable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from verify.errors import ScoreError
+from verify.metrics.evidence import combined
+from verify.metrics.scores import checked_scores
+from verify.score_space import Combine, Fusion, LlrMap, QualityTerm, Transform
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from verify.score_space import FusionPart, ScoreNorm
+
+    Measures = Mapping[str, tuple[ArrayLike, ArrayLike]]
+
+_RIDGE = 0.01  # 1 / 10^2, divided by the trials of the smaller class
+_ROWS = 1 << 16  # trials handled at once: temporaries stay in the processor's cache
+_ROUNDS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TermSpec:
+    """A quality measure to be fitted; see `verify.score_space.QualityTerm` for what becomes of it."""
+
+    measure: str
+    transform: Transform = Transform.IDENTITY
+    combine: Combine = Combine.MIN
+
+
+DEFAULT_TERMS: Mapping[str, tuple[TermSpec, ...]] = MappingProxyType(
+    {
+        "voice": (TermSpec("net_speech_s", Transform.LOG, Combine.MIN),),
+        "face": (TermSpec("sharpness", Transform.IDENTITY, Combine.MIN),),
+    }
+)
+
+
+def fit_llr(
+    *,
+    mated: ArrayLike,
+    non_mated: ArrayLike,
+    prior: float = 0.5,
+    terms: Sequence[TermSpec] = (),
+    mated_quality: Measures | None = None,
+    non_mated_quality: Measures | None = None,
+    mated_weight: ArrayLike | None = None,
+    non_mated_weight: ArrayLike | None = None,
+    norm: ScoreNorm | None = None,
+) -> LlrMap:
+    """Fit llr = intercept + slope s + sum_k (weight_k + slope_k s) f_k.
+
+    The llr must rise with the score whatever the quality. Where a fitted interaction would turn it round
+    somewhere in the calibrated range, that interaction is left out (slope_k = 0) and the rest fitted again.
+
+    Args:
+        mated: (M,) scores.
+        non_mated: (N,) scores.
+        prior: effective prior of a mated trial in (0, 1): where the map is to be at its best.
+        terms: quality measures to use.
+        mated_quality: measure -> (x, y), each (M,): the untransformed measures of both captures.
+        non_mated_quality: likewise, each (N,).
+        mated_weight: (M,) weights >= 0 of the trials among the mated; None counts all alike.
+        non_mated_weight: (N,) likewise.
+        norm: the normalisation that made the scores, recorded in the map.
+
+    Raises:
+        ScoreError: bad scores or measures, constant scores, a prior outside (0, 1), or mated scores that
+            are not higher than non-mated ones.
+    """
+    data = _Trials.of(
+        mated, non_mated, prior=prior, mated_weight=mated_weight, non_mated_weight=non_mated_weight
+    )
+    scores = data.joined(checked_scores(mated, name="mated"), checked_scores(non_mated, name="non_mated"))
+    s, centre, scale = _standardised(scores, data.weight)
+    if not scale > 0:
+        msg = f"mated and non_mated: all scores are {scores[0]:.6g}; constant scores carry no evidence"
+        raise ScoreError(msg)
+    fitted = [_term(spec, mated_quality or {}, non_mated_quality or {}, data) for spec in terms]
+    with_slope = [bool(f.any()) for _, f in fitted]
+    while True:
+        columns = [np.ones_like(s), s, *(f for _, f in fitted)]
+        columns += [s * f for (_, f), used in zip(fitted, with_slope, strict=True) if used]
+        found = _minimise(np.stack(columns, axis=1), data)
+        mapping = _as_map(found, [term for term, _ in fitted], with_slope, centre=centre, scale=scale)
+        lowest = [_lowest_slope(term) for term in mapping.terms]
+        if mapping.slope + sum(lowest) > 0:
+            return replace(mapping, norm=norm)
+        if not any(with_slope):
+            msg = (
+                f"mated scores are not higher than non-mated ones (slope {mapping.slope:.4g}): "
+                "higher must mean more alike; check the labels, and negate distances"
+            )
+            raise ScoreError(msg)
+        with_slope[int(np.argmin(lowest))] = False
+
+
+def fit_fusion(
+    *,
+    mated_llrs: Sequence[ArrayLike],
+    non_mated_llrs: Sequence[ArrayLike],
+    parts: Sequence[FusionPart],
+    prior: float = 0.5,
+) -> Fusion:
+    """Fit fused = intercept + sum_k weight_k llr_k.
+
+    No weight is negative: evidence for one subject from any model must never speak against it in sum.
+    A model whose weight would be, gets 0.
+
+    Args:
+        mated_llrs: for each part (M,) llrs of the same mated trials.
+        non_mated_llrs: for each part (N,) llrs of the same non-mated trials.
+        parts: the models; their weights are replaced.
+        prior: effective prior of a mated trial in (0, 1).
+
+    Raises:
+        ScoreError: arrays that do not fit, NaN, a prior outside (0, 1), or llrs that speak the wrong way.
+    """
+    if not len(mated_llrs) == len(non_mated_llrs) == len(parts) > 0:
+        msg = (
+            f"parts: {len(parts)} models, {len(mated_llrs)} mated and {len(non_mated_llrs)} non-mated arrays"
+        )
+        raise ScoreError(msg)
+    data = _Trials.of(mated_llrs[0], non_mated_llrs[0], prior=prior)
+    columns: list[NDArray[np.float64]] = []
+    scales: list[float] = []
+    middle: list[float] = []
+    for k, (of_mated, of_non_mated) in enumerate(zip(mated_llrs, non_mated_llrs, strict=True)):
+        column = data.joined(
+            checked_scores(of_mated, name=f"mated_llrs[{k}]"),
+            checked_scores(of_non_mated, name=f"non_mated_llrs[{k}]"),
+        )
+        z, centre, scale = _standardised(column, data.weight)
+        columns.append(z)
+        middle.append(centre)
+        scales.append(scale)
+    used = [k for k, scale in enumerate(scales) if scale > 0]
+    while used:
+        found = _minimise(np.stack([np.ones_like(columns[0]), *(columns[k] for k in used)], axis=1), data)
+        worst = int(np.argmin(found[1:]))
+        if found[1 + worst] > 0:
+            break
+        del used[worst]
+    if not used:
+        msg = (
+            "mated_llrs and non_mated_llrs: no model's evidence is higher for mated than for non-mated trials"
+        )
+        raise ScoreError(msg)
+    weights = dict.fromkeys(range(len(parts)), 0.0) | {
+        k: float(b / scales[k]) for k, b in zip(used, found[1:], strict=True)
+    }
+    intercept = float(found[0]) - sum(weights[k] * middle[k] for k in used)
+    return Fusion(
+        parts=tuple(replace(part, weight=weights[k]) for k, part in enumerate(parts)), intercept=intercept
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Trials:
+    """Which trials are mated, and what each weighs: mated ones first; the weights of a class sum to its prior."""
+
+    sign: NDArray[np.float64]  # (T,) +1 mated, -1 non-mated
+    weight: NDArray[np.float64]  # (T,)
+    mated: int
+    log_odds: float  # of the prior
+    ridge: float
+
+    @classmethod
+    def of(
+        cls,
+        mated: ArrayLike,
+        non_mated: ArrayLike,
+        *,
+        prior: float,
+        mated_weight: ArrayLike | None = None,
+        non_mated_weight: ArrayLike | None = None,
+    ) -> _Trials:
+        if not 0.0 < prior < 1.0:
+            msg = f"prior must lie inside (0, 1), not {prior}"
+            raise ScoreError(msg)
+        sizes = [
+            checked_scores(values, name=name).size
+            for name, values in (("mated", mated), ("non_mated", non_mated))
+        ]
+        weights = [
+            prior * _weights(mated_weight, size=sizes[0], name="mated_weight"),
+            (1.0 - prior) * _weights(non_mated_weight, size=sizes[1], name="non_mated_weight"),
+        ]
+        return cls(
+            sign=np.repeat([1.0, -1.0], sizes),
+            weight=np.concatenate(weights),
+            mated=sizes[0],
+            log_odds=float(np.log(prior) - np.log1p(-prior)),
+            ridge=_RIDGE / min(sizes),
+        )
+
+    def joined(self, of_mated: NDArray[np.float64], of_non_mated: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One column of both classes."""
+        if of_mated.size != self.mated or of_mated.size + of_non_mated.size != self.sign.size:
+            expected = (self.mated, self.sign.size - self.mated)
+            msg = f"{of_mated.size} mated and {of_non_mated.size} non-mated values for {expected} trials"
+            raise ScoreError(msg)
+        return np.concatenate([of_mated, of_non_mated])
+
+
+def _weights(values: ArrayLike | None, *, size: int, name: str) -> NDArray[np.float64]:
+    """(size,) weights that sum to 1."""
+    if values is None:
+        return np.full(size, 1.0 / size)
+    weights = checked_scores(values, name=name)
+    total = float(weights.sum())
+    if weights.size != size or (weights < 0).any() or not total > 0:
+        msg = f"{name}: needs {size} weights >= 0 that are not all 0"
+        raise ScoreError(msg)
+    return weights / total
+
+
+def _standardised(
+    column: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float, float]:
+    """The column with mean 0 and standard deviation 1 under the weights, and both; all 0 if constant."""
+    low, high = float(column.min()), float(column.max())
+    if low == high:
+        return np.zeros_like(column), low, 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        centre = float(column @ weight)
+        scale = float(np.sqrt(np.square(column - centre) @ weight))
+    if not np.isfinite(scale) or scale <= np.finfo(np.float64).tiny:
+        msg = (
+            f"values between {low:.4g} and {high:.4g} are out of the range of double precision; rescale them"
+        )
+        raise ScoreError(msg)
+    return (column - centre) / scale, centre, scale
+
+
+def _term(
+    spec: TermSpec, of_mated: Measures, of_non_mated: Measures, data: _Trials
+) -> tuple[QualityTerm, NDArray[np.float64]]:
+    """A term without its coefficients yet, and its f (T,)."""
+    sides: list[NDArray[np.float64]] = []
+    for side in (0, 1):
+        for name, quality in (("mated_quality", of_mated), ("non_mated_quality", of_non_mated)):
+            if spec.measure not in quality:
+                msg = f"{name}: no {spec.measure!r}; it has {', '.join(quality) or 'no measures'}"
+                raise ScoreError(msg)
+            sides.append(checked_scores(quality[spec.measure][side], name=f"{name}[{spec.measure!r}]"))
+    x, y = data.joined(sides[0], sides[1]), data.joined(sides[2], sides[3])
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    if spec.transform is Transform.LOG and not low > 0:
+        msg = f"{spec.measure}: a logarithm needs measures above 0, not {low}"
+        raise ScoreError(msg)
+    raw = combined(x, y, transform=spec.transform, combine=spec.combine)
+    f, centre, scale = _standardised(raw, data.weight)
+    term = QualityTerm(
+        measure=spec.measure,
+        transform=spec.transform,
+        combine=spec.combine,
+        centre=centre,
+        scale=scale or 1.0,  # a constant measure tells nothing, but still what was calibrated
+        weight=0.0,
+        slope=0.0,
+        low=low,
+        high=high,
+    )
+    return term, f
+
+
+def _as_map(
+    found: NDArray[np.float64],
+    terms: Sequence[QualityTerm],
+    with_slope: Sequence[bool],
+    *,
+    centre: float,
+    scale: float,
+) -> LlrMap:
+    """Coefficients of standardised scores as coefficients of scores."""
+    intercept, slope = float(found[0]), float(found[1]) / scale
+    slopes = iter(found[2 + len(terms) :].tolist())
+    made = []
+    for term, weight, used in zip(terms, found[2 : 2 + len(terms)].tolist(), with_slope, strict=True):
+        slope_k = next(slopes) / scale if used else 0.0
+        made.append(replace(term, weight=weight - slope_k * centre, slope=slope_k))
+    return LlrMap(slope=slope, intercept=intercept - slope * centre, terms=tuple(made))
+
+
+def _lowest_slope(term: QualityTerm) -> float:
+    """The least that the term adds to the slope anywhere in the calibrated range."""
+    ends = np.array([term.low, term.high])
+    f = (combined(ends, ends, transform=term.transform, combine=term.combine) - term.centre) / term.scale
+    return float((term.slope * f).min())
+
+
+def _minimise(x: NDArray[np.float64], data: _Trials) -> NDArray[np.float64]:
+    """Coefficients (C,) of the columns of `x` (T, C), the first of them ones: Newton with step halving."""
+    ridge = np.full(x.shape[1], data.ridge)
+    ridge[0] = 1e-12  # keeps the system solvable when every trial is decided beyond doubt
+    b = np.zeros(x.shape[1])
+    cost, gradient, hessian = _cost(x, b, data, ridge)
+    for _ in range(_ROUNDS):
+        step = np.linalg.solve(hessian, gradient)
+        gain = float(gradient @ step)
+        if gain < 1e-13:  # noqa: PLR2004  twice what is left to gain, in nats
+            return b
+        share = 1.0
+        while True:
+            tried = _cost(x, b - share * step, data, ridge)
+            if tried[0] <= cost - 1e-4 * share * gain or share < 1e-9:  # noqa: PLR2004  Armijo's rule
+                break
+            share /= 2
+        b = b - share * step
+        cost, gradient, hessian = tried
+    msg = f"the logistic fit did not settle in {_ROUNDS} rounds; look for outliers among the scores"
+    raise ScoreError(msg)
+
+
+def _cost(
+    x: NDArray[np.float64], b: NDArray[np.float64], data: _Trials, ridge: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted logistic loss with its gradient (C,) and Hessian (C, C)."""
+    cost, gradient, hessian = float(ridge @ b**2) / 2, ridge * b, np.diag(ridge)
+    for start in range(0, x.shape[0], _ROWS):
+        rows = slice(start, start + _ROWS)
+        part, sign, weight = x[rows], data.sign[rows], data.weight[rows]
+        margin = sign * (part @ b + data.log_odds)
+        cost += float(weight @ np.logaddexp(0.0, -margin))
+        wrong = np.exp(-np.logaddexp(0.0, margin))  # the chance given to the other answer
+        gradient = gradient - part.T @ (weight * sign * wrong)
+        hessian = hessian + part.T @ (part * (weight * wrong * (1.0 - wrong))[:, None])
+    return cost, gradient, hessian
