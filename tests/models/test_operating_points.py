@@ -97,7 +97,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, field: str, value: object, messa
 def test_a_future_schema_and_double_names_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "points.json"
     write_operating_points(path, [POINT])
-    rehashed(path, lambda document: document.update(schema=2))
+    rehashed(path, lambda document: document.update(schema=3))
     with pytest.raises(ModelIntegrityError, match="newer verify"):
         read_operating_points(path)
     write_operating_points(path, [POINT])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from verify.errors import ModelIntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
@@ -60,7 +60,10 @@ class Fields:
     def number(self, name: str, *, low: float, high: float, default: float | None = None) -> float:
         """A finite number within [low, high]."""
         value = self._take(name, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        # a whole number too large for a float is compared as what it is, never converted
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self._wrong(name, "a finite number", value)
+        if isinstance(value, float) and not math.isfinite(value):
             raise self._wrong(name, "a finite number", value)
         if not low <= value <= high:
             raise self._wrong(name, f"a number within [{low:g}, {high:g}]", value)
@@ -90,6 +93,16 @@ class Fields:
         if not isinstance(value, list):
             raise self._wrong(name, "a list", value)
         return value
+
+    def each(self, name: str) -> Iterator[Fields]:
+        """A JSON list of objects, each to be read field by field."""
+        for i, item in enumerate(self.items(name)):
+            yield Fields(item, where=f"{self._where}: {name}[{i}]")
+
+    def hold(self, name: str, expected: str, *, truth: bool) -> None:
+        """Refuse a field that by itself is sound but does not fit the others, unless `truth`."""
+        if not truth:
+            raise self._wrong(name, expected, self._data.get(name))
 
     def has(self, name: str) -> bool:
         """Whether the field is there and not null."""
