@@ -1,0 +1,173 @@
+"""FMR and FNMR over the threshold, and the two distributions of scores, for drawing.
+
+Thresholds lie evenly over the range of scores, and beside that where each rate falls by equal
+factors, so that neither the body nor a tail of one in a million is a straight line in the picture.
+
+The bounds are two-sided Wilson bounds with an effective number of trials: the design effect
+N / n_eff is measured at a few dozen thresholds (dyadic for FMR, clusters of subjects for FNMR) and
+interpolated between them over the rate; measuring it at every threshold would say the same at
+many times the cost. Where no error was seen the upper bound of the last threshold with one is
+kept: the rate of the population falls with the threshold too, so what bounds it there bounds it here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from verify.errors import InsufficientTrialsError
+from verify.evaluation.analysis.rates import fmr_of, fnmr_of
+from verify.metrics.intervals import quantile, wilson_bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from verify.evaluation.side import Side
+    from verify.facts import Curve, Histogram
+    from verify.types import Rate
+
+_KNOTS = 24  # thresholds at which the design effect is measured
+_TAIL = 0.09  # the design effect of FMR is measured below this rate, where errors are known one by one
+_MAX_POINTS = 1001
+_MAX_BINS = 200
+
+
+def curve(test: Side, *, points: int = 801, confidence: float = 0.95) -> Curve:
+    """Both rates over at most `points` ascending thresholds, with two-sided bounds.
+
+    Args:
+        test: the side to draw.
+        points: at most so many thresholds, 16 to 1,001.
+        confidence: of the two-sided bounds.
+
+    Raises:
+        InsufficientTrialsError: the side has no mated or no non-mated trials.
+    """
+    _check_classes(test)
+    points = min(max(points, 16), _MAX_POINTS)
+    mated = np.sort(test.mated)
+    thresholds = _thresholds(test, mated, points=points)
+    fmr = np.asarray(test.non_mated.fmr(thresholds), dtype=np.float64)
+    fnmr = np.searchsorted(mated, thresholds, side="left") / mated.size
+    fmr_low, fmr_high = _bounds(
+        fmr,
+        _knots(thresholds, fmr, highest=_TAIL),
+        lambda t: fmr_of(test, threshold=t),
+        trials=test.non_mated.trials,
+        confidence=confidence,
+    )
+    fnmr_low, fnmr_high = _bounds(
+        fnmr,
+        _knots(thresholds, fnmr, highest=1.0),
+        lambda t: fnmr_of(test, threshold=t),
+        trials=mated.size,
+        confidence=confidence,
+    )
+    return {
+        "thresholds": thresholds.tolist(),
+        "fmr": fmr.tolist(),
+        "fnmr": fnmr.tolist(),
+        "fmr_lower": np.minimum(fmr_low, fmr).tolist(),
+        "fmr_upper": _carried(fmr_high, fmr).tolist(),
+        "fnmr_lower": np.minimum(fnmr_low, fnmr).tolist(),
+        "fnmr_upper": _carried(fnmr_high[::-1], fnmr[::-1])[::-1].tolist(),
+    }
+
+
+def histogram(test: Side, bins: int = _MAX_BINS) -> Histogram:
+    """Counts of mated and non-mated scores in equal bins over the range of all scores.
+
+    Args:
+        test: the side to draw.
+        bins: 1 to 200.
+
+    Raises:
+        InsufficientTrialsError: the side has no mated or no non-mated trials.
+    """
+    _check_classes(test)
+    low, high = _range(test)
+    if high == low:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, min(max(bins, 1), _MAX_BINS) + 1)
+    # the outermost edges take in the extremes whatever rounding did to them
+    edges[0], edges[-1] = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    return {
+        "edges": edges.tolist(),
+        "mated": np.histogram(test.mated, bins=edges)[0].tolist(),
+        "non_mated": [int(count) for count in test.non_mated.histogram(edges)],
+    }
+
+
+def _check_classes(test: Side) -> None:
+    for name, trials in (("mated", int(test.mated.size)), ("non-mated", int(test.non_mated.trials))):
+        if not trials:
+            msg = (
+                f"{test.name}: there are no {name} trials to draw; bring at least two samples of two subjects"
+            )
+            raise InsufficientTrialsError(msg)
+
+
+def _range(test: Side) -> tuple[float, float]:
+    low = min(float(test.mated.min()), float(test.non_mated.minimum))
+    return low, max(float(test.mated.max()), float(test.non_mated.maximum))
+
+
+def _thresholds(test: Side, mated: NDArray[np.float64], *, points: int) -> NDArray[np.float64]:
+    low, high = _range(test)
+    end = np.nextafter(high, np.inf)
+    quarter = (points - 4) // 4
+    even = np.linspace(low, high, points - 2 * quarter - 2)
+    impostor = [
+        test.non_mated.threshold_at_fmr(float(rate))
+        for rate in np.geomspace(0.5, 1 / test.non_mated.trials, quarter)
+    ]
+    ranks = np.geomspace(1, max(1.0, mated.size / 2), quarter)
+    genuine = mated[np.minimum(ranks.astype(np.int64), mated.size - 1)]
+    unique: NDArray[np.float64] = np.unique(np.concatenate([even, impostor, genuine, [low, end]]))
+    return unique[unique <= end]
+
+
+def _knots(
+    thresholds: NDArray[np.float64], rates: NDArray[np.float64], *, highest: float
+) -> NDArray[np.float64]:
+    """Thresholds whose rates are spread by equal factors over (0, highest]."""
+    usable = np.flatnonzero((rates > 0) & (rates <= highest) & (rates < 1))
+    if not usable.size:
+        return thresholds[:0]
+    order = usable[np.argsort(rates[usable], kind="stable")]
+    wanted = np.geomspace(rates[order[0]], rates[order[-1]], _KNOTS)
+    places = np.clip(np.searchsorted(rates[order], wanted), 0, order.size - 1)
+    return np.unique(thresholds[order[places]])
+
+
+def _carried(upper: NDArray[np.float64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The bounds with those of zero rates, which come last, replaced by the last of a rate above zero."""
+    seen = np.flatnonzero(rates > 0)
+    carried = upper.copy()
+    carried[seen[-1] + 1 :] = upper[seen[-1]]
+    return carried
+
+
+def _bounds(
+    rates: NDArray[np.float64],
+    knots: NDArray[np.float64],
+    measured: Callable[[float], Rate | None],
+    *,
+    trials: int,
+    confidence: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two-sided Wilson bounds with the design effect interpolated over the logarithm of the rate."""
+    found = [rate for rate in map(measured, knots.tolist()) if rate is not None and rate.errors]
+    n_eff = np.full(rates.size, float(trials))
+    if found:
+        found.sort(key=lambda rate: rate.errors)
+        at = np.log([rate.value for rate in found])
+        effect = np.log([max(rate.trials / rate.n_eff, 1.0) for rate in found])
+        with np.errstate(divide="ignore"):
+            where = np.where(rates > 0, np.log(rates), at[0])
+        n_eff = trials / np.exp(np.interp(where, at, effect))
+    lower, upper = wilson_bounds(rates, n_eff, z=quantile(confidence, sides=2))
+    return lower, upper
