@@ -7,11 +7,23 @@ mixed up; higher scores mean more alike, and a comparison is accepted if and onl
 
 from __future__ import annotations
 
+from verify.metrics.costs import actual_dcf, bayes_threshold, cllr, dcf, min_cllr, min_dcf
+from verify.metrics.curves import RocHull, auc, d_prime, det_curve, roc_hull
 from verify.metrics.dyadic import DyadDesign, mated_rate, non_mated_rate
 from verify.metrics.eer import EqualErrorRate, eer_min_difference, eer_rocch
+from verify.metrics.evidence import fused_llr, fusion_id, in_range, llr_of
 from verify.metrics.far import far, frr, gfar, gfrr
 from verify.metrics.intervals import clopper_pearson, wilson, zero_error_bound
+from verify.metrics.logistic import DEFAULT_TERMS, TermSpec, fit_fusion, fit_llr
+from verify.metrics.normalisation import (
+    CohortStats,
+    cohort_sha256,
+    cohort_stats,
+    norm_scores,
+    stats_of_scores,
+)
 from verify.metrics.one_to_n import fpir_if_independent
+from verify.metrics.pav import PavMap
 from verify.metrics.rates import (
     ErrorCurve,
     error_curve,
@@ -22,22 +34,47 @@ from verify.metrics.rates import (
 )
 
 __all__ = [
+    "DEFAULT_TERMS",
+    "CohortStats",
     "DyadDesign",
     "EqualErrorRate",
     "ErrorCurve",
+    "PavMap",
+    "RocHull",
+    "TermSpec",
+    "actual_dcf",
+    "auc",
+    "bayes_threshold",
+    "cllr",
     "clopper_pearson",
+    "cohort_sha256",
+    "cohort_stats",
+    "d_prime",
+    "dcf",
+    "det_curve",
     "eer_min_difference",
     "eer_rocch",
     "error_curve",
     "far",
+    "fit_fusion",
+    "fit_llr",
     "fmr",
     "fnmr",
     "fpir_if_independent",
     "frr",
+    "fused_llr",
+    "fusion_id",
     "gfar",
     "gfrr",
+    "in_range",
+    "llr_of",
     "mated_rate",
+    "min_cllr",
+    "min_dcf",
     "non_mated_rate",
+    "norm_scores",
+    "roc_hull",
+    "stats_of_scores",
     "threshold_at_fmr",
     "threshold_at_fnmr",
     "wilson",
