@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -148,8 +149,8 @@ def _read_llr(fields: Fields) -> LlrMap:
     slope = fields.number("slope", low=-_ANY, high=_ANY)
     fields.hold(
         "slope",
-        "above 0: a higher score speaks for one subject",
-        truth=slope > 0.0 or any(term.slope for term in terms),
+        "above 0 together with the terms' slopes all over the calibrated range",
+        truth=slope + sum(_lowest_slope(term) for term in terms) > 0.0,
     )
     return LlrMap(
         slope=slope,
@@ -176,6 +177,12 @@ def _read_term(fields: Fields) -> QualityTerm:
         low=low,
         high=fields.number("high", low=low, high=_ANY),
     )
+
+
+def _lowest_slope(term: QualityTerm) -> float:
+    """The least that a term adds to the slope: a higher score must speak for one subject at any quality."""
+    ends = (math.log(end) if term.transform is Transform.LOG else end for end in (term.low, term.high))
+    return min(term.slope * (end - term.centre) / term.scale for end in ends)
 
 
 def _read_fusion(fields: Fields) -> Fusion:
