@@ -83,7 +83,7 @@ def test_running_dyadic_variance_equals_the_formula(data):
     a, b = np.array(pairs).T
     order = np.array(data.draw(st.permutations(range(len(pairs)))))[: data.draw(st.integers(1, len(pairs)))]
     design = DyadDesign.of(subject_a=a, subject_b=b, trials=a.size)
-    running = design.evidence(order)
+    running = design.evidence(a[order], b[order])
     for count in range(1, order.size + 1):
         wrong = np.isin(np.arange(a.size), order[:count])
         n_eff, freedom = brute_evidence(wrong, a, b, subjects)
@@ -94,7 +94,7 @@ def test_running_dyadic_variance_equals_the_formula(data):
 
 def test_a_single_error_proves_little():
     a, b = all_pairs(100, 1)
-    evidence = DyadDesign.of(subject_a=a, subject_b=b, trials=a.size).evidence(np.array([17]))
+    evidence = DyadDesign.of(subject_a=a, subject_b=b, trials=a.size).evidence(a[17:18], b[17:18])
     assert evidence.freedom[0] == pytest.approx(1, abs=0.1)
     assert evidence.bounds(confidence=0.95)[1][0] > 30 / a.size
 
@@ -116,7 +116,7 @@ def test_bounds_cover_although_trials_share_subjects():
         u = rng.standard_normal(subjects)
         scores = np.sqrt(effect) * (u[i] + u[j]) + np.sqrt(1 - 2 * effect) * rng.standard_normal(i.size)
         wrong = np.flatnonzero(scores >= threshold)
-        dyadic += design.rate(wrong).upper >= rate
+        dyadic += design.rate(i[wrong], j[wrong]).upper >= rate
         independent += clopper_pearson(wrong.size, trials=i.size)[1] >= rate
     assert dyadic / rounds >= 0.92 - 0.03  # 0.03: two standard errors of 300 rounds
     assert independent / rounds < 0.85

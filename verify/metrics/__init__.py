@@ -7,6 +7,7 @@ mixed up; higher scores mean more alike, and a comparison is accepted if and onl
 
 from __future__ import annotations
 
+from verify.metrics.choosing import ChosenThreshold
 from verify.metrics.costs import actual_dcf, bayes_threshold, cllr, dcf, min_cllr, min_dcf
 from verify.metrics.curves import RocHull, auc, d_prime, det_curve, roc_hull
 from verify.metrics.dyadic import DyadDesign, mated_rate, non_mated_rate
@@ -15,6 +16,7 @@ from verify.metrics.evidence import fused_llr, fusion_id, in_range, llr_of
 from verify.metrics.far import far, frr, gfar, gfrr
 from verify.metrics.intervals import clopper_pearson, wilson, zero_error_bound
 from verify.metrics.logistic import DEFAULT_TERMS, TermSpec, fit_fusion, fit_llr
+from verify.metrics.non_mated import NonMatedAccumulator, NonMatedScores, pooled_non_mated
 from verify.metrics.normalisation import (
     CohortStats,
     cohort_sha256,
@@ -35,10 +37,13 @@ from verify.metrics.rates import (
 
 __all__ = [
     "DEFAULT_TERMS",
+    "ChosenThreshold",
     "CohortStats",
     "DyadDesign",
     "EqualErrorRate",
     "ErrorCurve",
+    "NonMatedAccumulator",
+    "NonMatedScores",
     "PavMap",
     "RocHull",
     "TermSpec",
@@ -73,6 +78,7 @@ __all__ = [
     "min_dcf",
     "non_mated_rate",
     "norm_scores",
+    "pooled_non_mated",
     "roc_hull",
     "stats_of_scores",
     "threshold_at_fmr",

@@ -34,8 +34,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.errors import ScoreError
-from verify.metrics.intervals import quantile, wilson, wilson_bounds, zero_error_bound
-from verify.metrics.scores import checked_scores
+from verify.metrics.intervals import quantile, wilson, wilson_bounds
+from verify.metrics.pair_counts import PairCounter, PairTrials, RenumberedPairs
+from verify.metrics.prediction import (
+    Bound,
+    checked_bound,
+    cluster_growth,
+    dyadic_growth,
+    labelled,
+    subject_share,
+    upper_without_errors,
+)
+from verify.metrics.scores import kept_scores, threshold_in
 from verify.types import Rate
 
 if TYPE_CHECKING:
@@ -43,6 +53,7 @@ if TYPE_CHECKING:
 
 # Fewer subjects than this leave the dyadic variance without a degree of freedom.
 _MIN_SUBJECTS = 4
+_CHUNK = 1 << 17  # errors taken at once
 
 
 def non_mated_rate(
@@ -52,6 +63,8 @@ def non_mated_rate(
     subject_b: ArrayLike,
     threshold: float,
     confidence: float = 0.95,
+    bound: Bound = "population",
+    further_subjects: int | None = None,
 ) -> Rate:
     """FMR at `threshold` with dyadic bounds.
 
@@ -61,6 +74,8 @@ def non_mated_rate(
         subject_b: (N,) subject numbers of the other side; never equal to `subject_a`.
         threshold: accepted is ``score >= threshold``.
         confidence: of each one-sided bound.
+        bound: ``population``, or ``prediction`` for what a further group will show.
+        further_subjects: size of that group; None for as many as are in the trials.
 
     Returns:
         Rate with bound ``wilson-dyadic``, or ``zero-errors-dyadic`` when there was no error.
@@ -68,12 +83,27 @@ def non_mated_rate(
     Raises:
         ScoreError: bad scores, or subjects that do not fit them.
     """
-    scores = checked_scores(non_mated, name="non_mated")
+    scores = kept_scores(non_mated, name="non_mated")
     design = DyadDesign.of(subject_a=subject_a, subject_b=subject_b, trials=scores.size)
-    return design.rate(np.flatnonzero(scores >= threshold), confidence=confidence)
+    wrong = scores >= threshold_in(threshold, dtype=scores.dtype)
+    return design.rate(
+        np.asarray(subject_a)[wrong],
+        np.asarray(subject_b)[wrong],
+        confidence=confidence,
+        bound=bound,
+        further_subjects=further_subjects,
+    )
 
 
-def mated_rate(*, mated: ArrayLike, subject: ArrayLike, threshold: float, confidence: float = 0.95) -> Rate:
+def mated_rate(
+    *,
+    mated: ArrayLike,
+    subject: ArrayLike,
+    threshold: float,
+    confidence: float = 0.95,
+    bound: Bound = "population",
+    further_subjects: int | None = None,
+) -> Rate:
     """FNMR at `threshold` with bounds that treat each subject's trials as one cluster.
 
     Args:
@@ -81,6 +111,8 @@ def mated_rate(*, mated: ArrayLike, subject: ArrayLike, threshold: float, confid
         subject: (M,) subject numbers, integers >= 0.
         threshold: rejected is ``score < threshold``.
         confidence: of each one-sided bound.
+        bound: ``population``, or ``prediction`` for what a further group will show.
+        further_subjects: size of that group; None for as many as are in the trials.
 
     Returns:
         Rate with bound ``wilson-cluster``, or ``zero-errors-cluster`` when there was no error.
@@ -88,16 +120,19 @@ def mated_rate(*, mated: ArrayLike, subject: ArrayLike, threshold: float, confid
     Raises:
         ScoreError: bad scores, or subjects that do not fit them.
     """
-    scores = checked_scores(mated, name="mated")
+    scores = kept_scores(mated, name="mated")
     _, cluster = np.unique(
         _checked_subjects(subject, trials=scores.size, name="subject"), return_inverse=True
     )
     clusters = int(cluster.max()) + 1
-    wrong = scores < threshold
+    wrong = scores < threshold_in(threshold, dtype=scores.dtype)
     errors, trials = int(np.count_nonzero(wrong)), scores.size
     if errors == 0:
-        upper = zero_error_bound(clusters, confidence=confidence)
-        return Rate(errors=0, trials=trials, upper=upper, bound="zero-errors-cluster", n_eff=float(clusters))
+        upper = upper_without_errors(
+            clusters, confidence=confidence, bound=bound, further_units=further_subjects or clusters
+        )
+        label = labelled("zero-errors-cluster", bound=bound)
+        return Rate(errors=0, trials=trials, upper=upper, bound=label, n_eff=float(clusters))
     f = errors / trials
     residual = np.bincount(cluster, weights=wrong) - f * np.bincount(cluster)
     spread = float(np.sum(residual**2))
@@ -106,29 +141,31 @@ def mated_rate(*, mated: ArrayLike, subject: ArrayLike, threshold: float, confid
         n_eff = f * (1 - f) * trials**2 / (spread * clusters / (clusters - 1))
     n_eff = min(max(n_eff, 1.0), float(trials))
     freedom = max(float(_effective_number(spread, np.sum(residual**4))) - 1, 1.0)
-    lower, upper = wilson(f, n_eff=n_eff, confidence=confidence, freedom=freedom)
-    return Rate(errors=errors, trials=trials, upper=upper, lower=lower, bound="wilson-cluster", n_eff=n_eff)
+    growth = 0.0
+    if checked_bound(bound) == "prediction":
+        growth = cluster_growth(subjects=clusters, further_subjects=further_subjects)
+    lower, upper = wilson(f, n_eff=n_eff / (1 + growth), confidence=confidence, freedom=freedom)
+    label = labelled("wilson-cluster", bound=bound)
+    return Rate(errors=errors, trials=trials, upper=upper, lower=lower, bound=label, n_eff=n_eff)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DyadDesign:
     """Who met whom in the non-mated trials, and how often: all that the variance asks of the design.
 
     Attributes:
-        subject_a: (N,) subject numbers 0..S-1 of one side.
-        subject_b: (N,) of the other.
-        subjects: S, the number of subjects in these trials.
-        per_subject: (S,) trials that each subject took part in.
-        pair_keys: (P,) ascending keys of the pairs that met.
-        pair_trials: (P,) trials of each pair, n_ij.
+        trials: N, the number of trials.
+        subjects: number of subjects in these trials.
+        per_subject: (S,) trials that each subject took part in; 0 for numbers that occur in none.
+        pairs: trials of each pair, n_ij.
+        pair_squares: sum over pairs of n_ij^2.
     """
 
-    subject_a: NDArray[np.int64] = field(repr=False)
-    subject_b: NDArray[np.int64] = field(repr=False)
+    trials: int
     subjects: int
     per_subject: NDArray[np.int64] = field(repr=False)
-    pair_keys: NDArray[np.int64] = field(repr=False)
-    pair_trials: NDArray[np.int64] = field(repr=False)
+    pairs: PairTrials = field(repr=False)
+    pair_squares: float = field(repr=False)
 
     @classmethod
     def of(cls, *, subject_a: ArrayLike, subject_b: ArrayLike, trials: int) -> DyadDesign:
@@ -137,28 +174,25 @@ class DyadDesign:
         Raises:
             ScoreError: the wrong number of subjects, negative ones, or one subject on both sides.
         """
-        left = _checked_subjects(subject_a, trials=trials, name="subject_a")
-        right = _checked_subjects(subject_b, trials=trials, name="subject_b")
-        if (left == right).any():
-            at = int(np.argmax(left == right))
-            msg = f"subject_a and subject_b: non-mated trial {at} has subject {left[at]} on both sides"
-            raise ScoreError(msg)
-        top = int(max(left.max(), right.max())) + 1
-        present = np.zeros(top, dtype=bool)
-        present[left] = True
-        present[right] = True
-        number = np.cumsum(present) - 1  # dense numbers, so that subjects without trials do not count
-        subjects = int(number[-1]) + 1
-        a, b = number[left], number[right]
-        keys, counts = np.unique(np.minimum(a, b) * subjects + np.maximum(a, b), return_counts=True)
-        per_subject = np.bincount(a, minlength=subjects) + np.bincount(b, minlength=subjects)
+        a, b = checked_pairs(subject_a, subject_b, trials=trials)
+        # dense numbers for the counter, so that numbers with gaps cost nothing
+        present, dense = np.unique(np.concatenate([a, b]), return_inverse=True)
+        pairs = PairCounter(present.size)
+        pairs.add(dense[: a.size], dense[a.size :])
+        number = np.zeros(int(present[-1]) + 1, dtype=np.int64)
+        number[present] = np.arange(present.size)
+        per_subject = np.bincount(a, minlength=number.size) + np.bincount(b, minlength=number.size)
+        return cls.counted(trials=trials, per_subject=per_subject, pairs=RenumberedPairs(pairs, number))
+
+    @classmethod
+    def counted(cls, *, trials: int, per_subject: NDArray[np.int64], pairs: PairTrials) -> DyadDesign:
+        """Of trials that were counted elsewhere."""
         return cls(
-            subject_a=a,
-            subject_b=b,
-            subjects=subjects,
+            trials=trials,
+            subjects=int(np.count_nonzero(per_subject)),
             per_subject=per_subject,
-            pair_keys=keys,
-            pair_trials=counts,
+            pairs=pairs,
+            pair_squares=float(pairs.sum_of_squares()),
         )
 
     @property
@@ -166,76 +200,133 @@ class DyadDesign:
         """floor(S / 2): pairs that share nobody, the only trials that are surely independent."""
         return max(1, self.subjects // 2)
 
-    def evidence(self, wrong: NDArray[np.intp]) -> Evidence:
+    def evidence(
+        self, a: NDArray[np.integer], b: NDArray[np.integer], *, at: NDArray[np.integer] | None = None
+    ) -> Evidence:
         """What the trials prove as the errors come in one at a time.
 
         Args:
-            wrong: (E,) numbers of the trials in error, in the order of coming in (for thresholds:
+            a: (E,) subjects of the trials in error, in the order of coming in (for thresholds:
                 highest score first), E >= 1.
+            b: (E,) the other subject of each.
+            at: (C,) ascending places in 0..E-1; None for all of them.
 
         Returns:
-            Evidence whose element e is for exactly the first e + 1 trials in error.
+            Evidence whose element c is for exactly the first at[c] + 1 trials in error.
         """
-        trials, s = self.subject_a.size, self.subjects
-        f = np.arange(1, wrong.size + 1) / trials
+        wanted = np.arange(a.size) if at is None else at
+        f = (wanted + 1) / self.trials
+        s = self.subjects
         if s < _MIN_SUBJECTS:  # no variance can be told: count pairs that share nobody
-            return Evidence(
-                f, np.full(wrong.size, float(self.independent_pairs)), np.full(wrong.size, np.inf)
-            )
-        squares, fourths = self._by_subject(wrong, f)
-        pairs = self._by_pair(wrong, f)
+            pairs = np.full(f.size, float(self.independent_pairs))
+            return Evidence(f, pairs, np.full(f.size, np.inf), np.ones(f.size), s)
+        sums = self._running(a, b, wanted)
+        squares, fourths = self._subject_spread(sums, f)
+        pairs = sums.pair_k2 - 2 * f * sums.pair_kn + f**2 * self.pair_squares
         # by chance the subjects' terms may cancel the pairs': never claim less spread than independent pairs have
-        spread = np.maximum(squares - pairs, pairs) * (s * (s - 1) / ((s - 2) * (s - 3)))
+        spread = np.maximum(squares - pairs, pairs)
         with np.errstate(divide="ignore", invalid="ignore"):
-            n_eff = f * (1 - f) * float(trials) ** 2 / spread
-        # no spread at all is no evidence for more than the trials themselves
-        n_eff = np.clip(np.where(spread > 0, n_eff, float(trials)), 1.0, float(trials))
-        return Evidence(f, n_eff, np.clip(_effective_number(squares, fourths) - 1, 1.0, s - 1.0))
+            # no spread at all is no evidence for more than the trials themselves
+            n_eff = f * (1 - f) * float(self.trials) ** 2 / (spread * (s * (s - 1) / ((s - 2) * (s - 3))))
+            n_eff = np.clip(np.where(spread > 0, n_eff, float(self.trials)), 1.0, float(self.trials))
+            share = np.where(spread > 0, subject_share(total=spread, pairs=pairs, subjects=s), 1.0)
+        freedom = np.clip(_effective_number(squares, fourths) - 1, 1.0, s - 1.0)
+        return Evidence(f, n_eff, freedom, share, s)
 
-    def _by_subject(
-        self, wrong: NDArray[np.intp], f: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Running sum_i R_i^2 and sum_i R_i^4 with R_i = K_i - f N_i (errors and trials of subject i)."""
-        # an error adds one to K of both of its subjects, who differ: two steps, then every second sum
-        ends = np.stack([self.subject_a[wrong], self.subject_b[wrong]], axis=1).ravel()
-        k, n = _earlier(ends).astype(np.float64), self.per_subject[ends].astype(np.float64)
+    def _running(
+        self, a: NDArray[np.integer], b: NDArray[np.integer], wanted: NDArray[np.integer]
+    ) -> _RunningSums:
+        """The sums over errors that the variance needs, at each wanted place, chunk by chunk."""
+        seen = np.zeros(self.per_subject.size, dtype=np.int64)
+        carry = np.zeros(8)
+        out = np.empty((8, wanted.size))
+        last = int(wanted[-1]) + 1 if wanted.size else 0
+        earlier_pairs = _earlier_pairs(a[:last], b[:last])
+        for start in range(0, last, _CHUNK):
+            end = min(start + _CHUNK, last)
+            sums = self._steps(a[start:end], b[start:end], earlier_pairs[start:end], seen)
+            sums[:, 0] += carry
+            np.cumsum(sums, axis=1, out=sums)
+            carry = sums[:, -1].copy()
+            low, high = np.searchsorted(wanted, [start, end])
+            out[:, low:high] = sums[:, wanted[low:high] - start]
+        return _RunningSums(*out)
+
+    def _steps(
+        self,
+        a: NDArray[np.integer],
+        b: NDArray[np.integer],
+        earlier_pair: NDArray[np.integer],
+        seen: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """(8, e) what each error adds to the running sums; `seen` (S,) is brought up to date."""
+        # an error adds one to K of both of its subjects, who differ
+        ends = np.stack([a, b], axis=1).ravel().astype(np.int64)
+        k = (_earlier(ends) + seen[ends]).astype(np.float64)
+        seen += np.bincount(ends, minlength=seen.size)
+        n = self.per_subject[ends].astype(np.float64)
         step2, step3 = 2 * k + 1, 3 * k**2 + 3 * k + 1  # (k + 1)^2 - k^2, (k + 1)^3 - k^3
         step4 = 4 * k**3 + 6 * k**2 + 4 * k + 1
-        k1_n1, k1_n3 = _pair_sums(n), _pair_sums(n**3)
-        k2, k2_n2 = _pair_sums(step2), _pair_sums(step2 * n**2)
-        k3_n1, k4 = _pair_sums(step3 * n), _pair_sums(step4)
-        all_n = self.per_subject.astype(np.float64)
-        squares = k2 - 2 * f * k1_n1 + f**2 * np.sum(all_n**2)
-        fourths = k4 - 4 * f * k3_n1 + 6 * f**2 * k2_n2 - 4 * f**3 * k1_n3 + f**4 * np.sum(all_n**4)
+        terms = (n, n**3, step2, step2 * n**2, step3 * n, step4)
+        both = [term[0::2] + term[1::2] for term in terms]
+        return np.stack([*both, 2.0 * earlier_pair + 1.0, self.pairs.trials_of(a, b).astype(np.float64)])
+
+    def _subject_spread(
+        self, sums: _RunningSums, f: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """sum_i R_i^2 and sum_i R_i^4 with R_i = K_i - f N_i (errors and trials of subject i)."""
+        # without the zeros: sums must not depend on how many numbers are unused
+        all_n = self.per_subject[self.per_subject > 0].astype(np.float64)
+        squares = sums.k2 - 2 * f * sums.k_n + f**2 * np.sum(all_n**2)
+        fourths = (
+            sums.k4 - 4 * f * sums.k3_n + 6 * f**2 * sums.k2_n2 - 4 * f**3 * sums.k_n3
+        ) + f**4 * np.sum(all_n**4)
         return squares, fourths
 
-    def _by_pair(self, wrong: NDArray[np.intp], f: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Running sum_{i<j} r_ij^2 with r_ij = k_ij - f n_ij."""
-        a, b = self.subject_a[wrong], self.subject_b[wrong]
-        pair = np.searchsorted(self.pair_keys, np.minimum(a, b) * self.subjects + np.maximum(a, b))
-        k_squared = np.cumsum(2 * _earlier(pair) + 1)
-        k_n = np.cumsum(self.pair_trials[pair].astype(np.float64))
-        return k_squared - 2 * f * k_n + f**2 * np.sum(self.pair_trials.astype(np.float64) ** 2)
+    def rate(
+        self,
+        a: NDArray[np.integer],
+        b: NDArray[np.integer],
+        *,
+        confidence: float = 0.95,
+        bound: Bound = "population",
+        further_subjects: int | None = None,
+    ) -> Rate:
+        """The rate with its bounds when exactly the trials of subjects `a` and `b` (E,) are in error."""
+        if a.size == 0:
+            return self.no_errors(confidence=confidence, bound=bound, further_subjects=further_subjects)
+        evidence = self.evidence(a, b, at=np.array([a.size - 1]))
+        return evidence.rates(
+            trials=self.trials, confidence=confidence, bound=bound, further_subjects=further_subjects
+        )[0]
 
-    def rate(self, wrong: NDArray[np.intp], *, confidence: float = 0.95) -> Rate:
-        """The rate with its bounds when exactly the trials numbered `wrong` (E,) are in error."""
-        trials = self.subject_a.size
-        if wrong.size == 0:
-            pairs = self.independent_pairs
-            no_errors = zero_error_bound(pairs, confidence=confidence)
-            return Rate(
-                errors=0, trials=trials, upper=no_errors, bound="zero-errors-dyadic", n_eff=float(pairs)
-            )
-        evidence = self.evidence(wrong)
-        lower, upper = evidence.bounds(confidence=confidence)
+    def no_errors(
+        self, *, confidence: float = 0.95, bound: Bound = "population", further_subjects: int | None = None
+    ) -> Rate:
+        """The rate when no trial is in error: floor(S / 2) independent trials without one."""
+        pairs = self.independent_pairs
+        further = pairs if further_subjects is None else max(1, further_subjects // 2)
         return Rate(
-            errors=int(wrong.size),
-            trials=trials,
-            upper=float(upper[-1]),
-            lower=float(lower[-1]),
-            bound="wilson-dyadic",
-            n_eff=float(evidence.n_eff[-1]),
+            errors=0,
+            trials=self.trials,
+            upper=upper_without_errors(pairs, confidence=confidence, bound=bound, further_units=further),
+            bound=labelled("zero-errors-dyadic", bound=bound),
+            n_eff=float(pairs),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _RunningSums:
+    """(C,) each: sums over subjects or pairs of powers of K (errors) and N (trials)."""
+
+    k_n: NDArray[np.float64]
+    k_n3: NDArray[np.float64]
+    k2: NDArray[np.float64]
+    k2_n2: NDArray[np.float64]
+    k3_n: NDArray[np.float64]
+    k4: NDArray[np.float64]
+    pair_k2: NDArray[np.float64]
+    pair_kn: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,21 +337,62 @@ class Evidence:
         rate: (E,) errors / trials.
         n_eff: (E,) effective number of independent trials.
         freedom: (E,) degrees of freedom behind `n_eff`; infinite where it is a count.
+        subject_share: (E,) share of the variance that falls with the number of subjects; the rest falls
+            with the number of pairs.
+        subjects: behind all of it.
     """
 
     rate: NDArray[np.float64] = field(repr=False)
     n_eff: NDArray[np.float64] = field(repr=False)
     freedom: NDArray[np.float64] = field(repr=False)
+    subject_share: NDArray[np.float64] = field(repr=False)
+    subjects: int
 
-    def bounds(self, *, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def __getitem__(self, which: slice | NDArray[np.integer]) -> Evidence:
+        """These elements of it."""
+        return Evidence(
+            self.rate[which], self.n_eff[which], self.freedom[which], self.subject_share[which], self.subjects
+        )
+
+    def with_freedom(self, freedom: float) -> Evidence:
+        """The same with other degrees of freedom."""
+        return Evidence(
+            self.rate, self.n_eff, np.full(self.rate.size, freedom), self.subject_share, self.subjects
+        )
+
+    def bounds(
+        self, *, confidence: float, bound: Bound = "population", further_subjects: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(E,) lower and (E,) upper one-sided Wilson bounds."""
-        return wilson_bounds(self.rate, self.n_eff, z=quantile(confidence, freedom=self.freedom))
+        n = self.n_eff
+        if checked_bound(bound) == "prediction":
+            n = n / (1 + self.further_variance(further_subjects))
+        return wilson_bounds(self.rate, n, z=quantile(confidence, freedom=self.freedom))
 
+    def further_variance(self, further_subjects: int | None) -> NDArray[np.float64]:
+        """(E,) variance of a further group's rate, as a multiple of that of the rate seen."""
+        return dyadic_growth(
+            subject_share=self.subject_share, subjects=self.subjects, further_subjects=further_subjects
+        )
 
-def _pair_sums(steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running sums after each second step."""
-    sums: NDArray[np.float64] = np.cumsum(steps)[1::2]
-    return sums
+    def rates(
+        self,
+        *,
+        trials: int,
+        confidence: float,
+        bound: Bound = "population",
+        further_subjects: int | None = None,
+    ) -> list[Rate]:
+        """One Rate an element."""
+        lower, upper = self.bounds(confidence=confidence, bound=bound, further_subjects=further_subjects)
+        errors = np.rint(self.rate * trials).astype(np.int64)
+        label = labelled("wilson-dyadic", bound=bound)
+        return [
+            Rate(errors=e, trials=trials, upper=u, lower=low, bound=label, n_eff=n)
+            for e, u, low, n in zip(
+                errors.tolist(), upper.tolist(), lower.tolist(), self.n_eff.tolist(), strict=True
+            )
+        ]
 
 
 def _effective_number(squares: ArrayLike, fourths: ArrayLike) -> NDArray[np.float64]:
@@ -279,6 +411,29 @@ def _earlier(values: NDArray[np.int64]) -> NDArray[np.int64]:
     earlier = np.empty(values.size, dtype=np.int64)
     earlier[order] = np.arange(values.size) - np.repeat(starts, lengths)
     return earlier
+
+
+def _earlier_pairs(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(E,) how often each error's pair of subjects has come before it."""
+    a, b = a.astype(np.int64), b.astype(np.int64)
+    return _earlier(np.maximum(a, b) * (np.maximum(a.max(), b.max()) + 1) + np.minimum(a, b))
+
+
+def checked_pairs(
+    subject_a: ArrayLike, subject_b: ArrayLike, *, trials: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The subjects of non-mated trials, (N,) each.
+
+    Raises:
+        ScoreError: not one whole number >= 0 a trial, or one subject on both sides.
+    """
+    left = _checked_subjects(subject_a, trials=trials, name="subject_a")
+    right = _checked_subjects(subject_b, trials=trials, name="subject_b")
+    if (left == right).any():
+        at = int(np.argmax(left == right))
+        msg = f"subject_a and subject_b: non-mated trial {at} has subject {left[at]} on both sides"
+        raise ScoreError(msg)
+    return left, right
 
 
 def _checked_subjects(values: ArrayLike, *, trials: int, name: str) -> NDArray[np.int64]:

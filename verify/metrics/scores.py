@@ -22,8 +22,18 @@ def checked_scores(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
     Raises:
         ScoreError: not numbers, not one-dimensional, empty, NaN or infinite.
     """
+    return kept_scores(values, name=name).astype(np.float64, copy=False)
+
+
+def kept_scores(values: ArrayLike, *, name: str) -> NDArray[np.floating]:
+    """As `checked_scores`, but an array of float32 stays as it is: half the memory, and no copy.
+
+    Raises:
+        ScoreError: not numbers, not one-dimensional, empty, NaN or infinite.
+    """
     try:
-        scores = np.asarray(values, dtype=np.float64)
+        kept = isinstance(values, np.ndarray) and values.dtype == np.float32
+        scores: NDArray[np.floating] = np.asarray(values, dtype=np.float32 if kept else np.float64)
     except (TypeError, ValueError) as error:
         msg = f"{name}: scores must be numbers ({error})"
         raise ScoreError(msg) from error
@@ -33,15 +43,28 @@ def checked_scores(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
     if scores.size == 0:
         msg = f"{name}: no scores; at least one {name.replace('_', '-')} score is needed"
         raise ScoreError(msg)
-    finite = np.isfinite(scores)
-    if not finite.all():
-        at = int(np.argmin(finite))
+    # NaN and infinities show in the extremes: no array of truth values is made for sound scores
+    if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
+        at = int(np.argmin(np.isfinite(scores)))
         msg = (
             f"{name}: score {at} of {scores.size} is {scores[at]}; "
             "a failed capture has no score: leave it out and count it as a failure to acquire"
         )
         raise ScoreError(msg)
     return scores
+
+
+def threshold_in(threshold: float, *, dtype: np.dtype[np.floating]) -> np.floating:
+    """The smallest number of `dtype` that is not below `threshold`.
+
+    numpy would round a threshold to the nearest float32 before it compares; this keeps
+    ``score >= threshold`` what it is in exact arithmetic.
+    """
+    with np.errstate(over="ignore"):
+        near = dtype.type(threshold)
+    if float(near) < threshold:
+        near = np.nextafter(near, dtype.type(np.inf))
+    return near
 
 
 def checked_rate(value: float, *, name: str) -> float:
