@@ -105,7 +105,7 @@ def read_manifest(
         msg = f"{path}: no photo or recording with layout {chosen}{left_out}; try layout {_other(chosen)}"
         raise ManifestError(msg)
     for entry in entries:
-        _check_subject_id(entry.subject_id, where=str(entry.path))
+        check_subject_id(entry.subject_id, where=str(entry.path))
     return Manifest(
         name=path.resolve().stem if chosen is Layout.CSV else path.resolve().name,
         entries=tuple(entries),
@@ -223,7 +223,7 @@ def _csv_entry(
         raise ManifestError(msg)
     cells = dict(zip(header, row, strict=True))
     subject_id, name = cells.pop("subject"), cells.pop("path").strip()
-    _check_subject_id(subject_id, where=where)
+    check_subject_id(subject_id, where=where)
     if not name:
         msg = f"{where}: the path is empty"
         raise ManifestError(msg)
@@ -235,7 +235,16 @@ def _csv_entry(
     return Entry(subject_id=subject_id, path=file, session=cells.pop("session", ""), labels=cells)
 
 
-def _check_subject_id(subject_id: str, *, where: str) -> None:
+def check_subject_id(subject_id: str, *, where: str) -> None:
+    """Refuse a subject id that cannot be one.
+
+    Args:
+        subject_id: the id.
+        where: begins the message: the file and line.
+
+    Raises:
+        ManifestError: it is empty, too long, or cannot be printed.
+    """
     if not subject_id.strip():
         msg = f"{where}: the subject is empty"
         raise ManifestError(msg)
