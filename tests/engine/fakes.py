@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -36,10 +37,15 @@ class FakeCapturer:
     points: tuple[OperatingPoint, ...] = ()
     seen: list[str] = field(default_factory=list)
     policies: list[object] = field(default_factory=list)
+    folder: Path | None = None
 
     @property
     def bundle(self):
         return self
+
+    @property
+    def path(self):
+        return self.folder
 
     def operating_points(self):
         return self.points

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from verify.capture import CapturePolicy, Capturer, Profile
-from verify.engine.enrolment import check_replay, screen
-from verify.engine.scores import reference_score, search_by_reference
+from verify.engine.deciding import Bench, decide_claim, decide_pair, decide_search, mismatch_message
+from verify.engine.enroll import Desk, enroll_subject
+from verify.engine.evidence import Cohorts
+from verify.engine.observer import tell
 from verify.engine.thresholds import DEFAULT_TARGET_FPIR, Judge
 from verify.errors import ModelMismatchError, UsageError
 from verify.gallery.entry import DEFAULT_MAX_TEMPLATES
 from verify.gallery.subject import check_subject_id
-from verify.types import (
-    Capture,
-    Decision,
-    Enrolment,
-    Finding,
-    Identification,
-    IdentifyOutcome,
-    Outcome,
-    Reason,
-    Template,
-    TemplateRecord,
-)
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from verify.engine.thresholds import Ruling
+    from verify.engine.observer import Observer
     from verify.protocols import Gallery
-    from verify.types import OperatingPoint, Source
+    from verify.types import Decision, Enrolment, Identification, OperatingPoint, Source
 
 
 def _now() -> datetime:
@@ -46,14 +36,23 @@ class Verifier:
         capturer: turns samples into templates; its model_id rules everything else.
         gallery: where references live; None allows `compare` only.
         operating_points: the ladder of thresholds; None takes the bundle's own.
+        cohorts: folder of the cohort files that points in a norm space need; None takes the bundle's.
         target_fmr: FMR that 1:1 decisions must hold; None takes the ladder's default rung, see `Judge`.
+        target_far: FAR that 1:1 transactions must hold, in place of `target_fmr`.
         target_fpir: FPIR that 1:N decisions must hold.
         uncalibrated: raw cosine threshold given by hand; every result then says so.
+        point: name of the one operating point to use, whatever its target.
+        attempts: how many attempts your application grants in one transaction, see `Judge`.
+        allow_extrapolated: use operating points that no trials support, only a fitted tail.
         faces: ``refuse`` makes a probe with several faces a no-decision (small ones in the background
             do not count), ``largest`` decides on the most prominent face. Enrolment always refuses.
+        on_decision: called after each match, compare and identify that ends in a result (no-decisions
+            too), with a copy whose templates' vectors are empty. What it raises is logged as a warning
+            under ``verify.engine``; the decision stands. It may be called from several threads at once.
         clock: gives the time of an enrolment, in UTC.
 
     Raises:
+        UsageError: arguments that exclude each other or are out of range, an unknown `point`.
         ModelMismatchError: an operating point belongs to another model.
     """
 
@@ -63,25 +62,42 @@ class Verifier:
         *,
         gallery: Gallery | None = None,
         operating_points: Sequence[OperatingPoint] | None = None,
+        cohorts: Path | str | None = None,
         target_fmr: float | None = None,
+        target_far: float | None = None,
         target_fpir: float = DEFAULT_TARGET_FPIR,
         uncalibrated: float | None = None,
+        point: str | None = None,
+        attempts: int = 1,
+        allow_extrapolated: bool = False,
         faces: str = "refuse",
+        on_decision: Observer | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
+        own = operating_points is None
         points = capturer.bundle.operating_points() if operating_points is None else operating_points
         self.capturer = capturer
         self.judge = Judge(
             capturer.model_id,
             points,
             target_fmr=target_fmr,
+            target_far=target_far,
             target_fpir=target_fpir,
             uncalibrated=uncalibrated,
+            point=point,
+            attempts=attempts,
+            allow_extrapolated=allow_extrapolated,
         )
         self._gallery = gallery
         self._clock = clock
+        self._on_decision = on_decision
         self._enrolling = CapturePolicy(profile=Profile.ENROLMENT, faces="refuse")
-        self._probing = CapturePolicy(profile=Profile.PROBE, faces=faces)
+        self._bench = Bench(
+            capturer,
+            self.judge,
+            Cohorts(capturer.bundle.path if cohorts is None and own else cohorts),
+            CapturePolicy(profile=Profile.PROBE, faces=faces),
+        )
 
     @classmethod
     def open(
@@ -92,20 +108,27 @@ class Verifier:
         operating_points: Path | str | None = None,
         models_dir: Path | None = None,
         target_fmr: float | None = None,
+        target_far: float | None = None,
         target_fpir: float = DEFAULT_TARGET_FPIR,
         uncalibrated: float | None = None,
+        point: str | None = None,
+        attempts: int = 1,
+        allow_extrapolated: bool = False,
         faces: str = "refuse",
+        on_decision: Observer | None = None,
         read_only: bool = False,
         max_templates: int = DEFAULT_MAX_TEMPLATES,
     ) -> Verifier:
         """Open a model by name, alias or path, and a gallery and operating points by file.
 
         With `read_only` the gallery is never written to nor made: for match and identify, also from
-        a read-only disk. `max_templates` caps a subject's templates; the other arguments are the
-        constructor's.
+        a read-only disk. `max_templates` caps a subject's templates. Cohort files are looked for beside
+        the operating points. The other arguments are the constructor's.
 
         Raises:
-            ModelError: the model is unknown, not on this machine or damaged.
+            UsageError: see the constructor.
+            ModelError: the model is unknown, not on this machine or damaged, or the operating points
+                are damaged or of another model.
             GalleryError: the gallery is corrupt or of a future version.
         """
         from verify.gallery import SqliteGallery
@@ -117,10 +140,16 @@ class Verifier:
             if gallery is None
             else SqliteGallery(gallery, read_only=read_only, max_templates=max_templates),
             operating_points=None if operating_points is None else read_operating_points(operating_points),
+            cohorts=None if operating_points is None else Path(operating_points).parent,
             target_fmr=target_fmr,
+            target_far=target_far,
             target_fpir=target_fpir,
             uncalibrated=uncalibrated,
+            point=point,
+            attempts=attempts,
+            allow_extrapolated=allow_extrapolated,
             faces=faces,
+            on_decision=on_decision,
         )
 
     def close(self) -> None:
@@ -159,7 +188,8 @@ class Verifier:
         """Add one subject's samples to the gallery, in one transaction.
 
         Samples that fail capture, disagree with the subject's other templates, are stored already or
-        would pass the gallery's cap are left out and reported; the rest is written.
+        would pass the gallery's cap are left out and reported; the rest is written. Templates are held
+        against each other in raw cosines; a ladder without such a rung leaves that check out and says so.
 
         Args:
             subject_id: any text of 1 to 256 UTF-8 bytes without control characters.
@@ -177,75 +207,49 @@ class Verifier:
             StorageError: nothing was written.
         """
         subject_id = check_subject_id(subject_id)
-        if isinstance(sources, (str, bytes)) or not sources:
-            msg = f"sources must be a list of samples, not {sources!r:.40}; for one sample give a list of one"
-            raise UsageError(msg)
-        capturer, gallery = self.capturer, self.gallery
-        self._check_model()
-        if idempotency_key is not None and (written := gallery.replay(idempotency_key)):
-            check_replay(idempotency_key, written, subject_id=subject_id, sources=sources)
-            return Enrolment(subject_id, capturer.modality, capturer.model_id, added=written, replayed=True)
-        stored = len(gallery.templates(subject_id, model_id=capturer.model_id))
-        room = gallery.max_templates - stored
-        if room <= 0:
-            full = Finding(
-                Reason.TEMPLATE_CAP_REACHED,
-                f"{subject_id!r} has {stored} templates, the cap: none of {len(sources)} samples was looked at",
-            )
-            return Enrolment(subject_id, capturer.modality, capturer.model_id, findings=(full,))
-        captures = list(capturer.capture_many(sources, workers=workers, policy=self._enrolling))
-        failures = tuple(capture for capture in captures if not capture.ok)
-        screened = screen(
-            [capture for capture in captures if capture.ok],
-            subject_id=subject_id,
-            model_id=capturer.model_id,
-            gallery=gallery,
-            ruling=self.judge.one_to_one(),
+        stored = self.gallery.model_ids(modality=self.capturer.modality)
+        if stored and self.capturer.model_id not in stored:
+            raise ModelMismatchError(mismatch_message(self._bench.model, self.gallery))
+        ruling = self.judge.in_cosine()
+        return enroll_subject(
+            Desk(self.capturer, self.gallery, self._enrolling, ruling, self._clock),
+            subject_id,
+            sources,
+            idempotency_key=idempotency_key,
             allow_inconsistent=allow_inconsistent,
             refuse_lookalikes=refuse_lookalikes,
-            room=room,
-        )
-        fresh = screened.fresh
-        added: tuple[TemplateRecord, ...] = ()
-        if fresh:
-            records = tuple(self._record(subject_id, capture, idempotency_key) for capture in fresh)
-            templates = [capture.template for capture in fresh if capture.template is not None]
-            added = gallery.add(subject_id, templates, records=records, idempotency_key=idempotency_key)
-        return Enrolment(
-            subject_id=subject_id,
-            modality=capturer.modality,
-            model_id=capturer.model_id,
-            added=added,
-            failures=failures,
-            findings=screened.findings,
-            left_out=screened.left_out,
+            workers=workers,
         )
 
     def match(self, subject_id: str, source: Source) -> Decision:
         """Decide whether the probe is the claimed subject (1:1).
 
+        The score is formed in the operating point's score space; a capture outside the range that the
+        point was calibrated on is no decision.
+
         Raises:
             MediaError: the probe cannot be read.
+            ModelIntegrityError: the point's cohort is missing or damaged.
         """
         subject_id = check_subject_id(subject_id)
-        reference = self.gallery.templates(subject_id, model_id=self.capturer.model_id)
-        if not len(reference):
-            return self._no_reference(subject_id)
-        ruling = self.judge.one_to_one()
-        if ruling.threshold is None:
-            return self._undecided(Reason.NO_OPERATING_POINT, ruling.message, subject_id=subject_id)
-        probe = self.capturer.capture(source, policy=self._probing)
-        if probe.template is None:
-            return self._not_captured(probe, subject_id=subject_id)
-        return self._decided(
-            reference_score(probe.template.vector, reference), ruling, subject_id=subject_id, probe=probe
-        )
+        return self._told(decide_claim(self._bench, self.gallery, subject_id, source))
+
+    def compare(self, reference: Source, probe: Source) -> Decision:
+        """Decide whether two samples show one subject; nothing is stored.
+
+        Raises:
+            MediaError: a sample cannot be read.
+            ModelIntegrityError: the point's cohort is missing or damaged.
+        """
+        return self._told(decide_pair(self._bench, reference, probe))
 
     def identify(self, source: Source, *, top_k: int = 5) -> Identification:
         """Find who the probe is among all enrolled subjects, or that it is none of them (1:N).
 
         Exactly one subject at or above the threshold is a match, none is unknown, several are
-        ambiguous: then somebody has to look.
+        ambiguous: then somebody has to look. Candidates are ranked and judged by raw cosine, because
+        that is what the index ranks by; operating points in other score spaces are not used, see
+        `Judge.one_to_many`.
 
         Raises:
             MediaError: the probe cannot be read.
@@ -253,164 +257,10 @@ class Verifier:
         if top_k < 1:
             msg = f"top_k must be at least 1, not {top_k}"
             raise UsageError(msg)
-        model_id, modality = self.capturer.model_id, self.capturer.modality
-        size = self.gallery.count(model_id=model_id)
+        found = decide_search(self._bench, self.gallery, source, top_k=top_k)
+        tell(self._on_decision, found)
+        return found
 
-        def undecided(reason: Reason, message: str, probe: Capture | None = None) -> Identification:
-            return Identification(
-                IdentifyOutcome.NO_DECISION, reason, message, modality, model_id, size, probe=probe
-            )
-
-        if size == 0:
-            if self.gallery.model_ids(modality=modality):
-                return undecided(Reason.MODEL_MISMATCH, self._mismatch_message())
-            return undecided(
-                Reason.EMPTY_GALLERY, f"nobody is enrolled by {modality.value}: `verify enroll` first"
-            )
-        ruling = self.judge.one_to_many(size)
-        if ruling.threshold is None:
-            outgrown = self.judge.one_to_many(1).threshold is not None
-            reason = Reason.GALLERY_OUTGREW_OPERATING_POINT if outgrown else Reason.NO_OPERATING_POINT
-            return undecided(reason, ruling.message)
-        probe = self.capturer.capture(source, policy=self._probing)
-        if probe.template is None or probe.failure is not None:
-            return undecided(probe.failure or Reason.INVALID_SAMPLES, probe.message, probe)
-        found = search_by_reference(
-            self.gallery, probe.template.vector, model_id=model_id, top_k=max(2, top_k)
-        )
-        above = [candidate for candidate in found if candidate.score >= ruling.threshold]
-        if not above:
-            outcome, reason = IdentifyOutcome.UNKNOWN, Reason.SCORE_BELOW_THRESHOLD
-        elif len(above) == 1:
-            outcome, reason = IdentifyOutcome.MATCH, Reason.SCORE_AT_OR_ABOVE_THRESHOLD
-        else:
-            outcome, reason = IdentifyOutcome.AMBIGUOUS, Reason.SEVERAL_SUBJECTS_ABOVE_THRESHOLD
-        return Identification(
-            outcome=outcome,
-            reason=reason,
-            message=f"{len(above)} of {size} subjects at or above the threshold; {ruling.message}",
-            modality=modality,
-            model_id=model_id,
-            gallery_size=size,
-            candidates=found[:top_k],
-            threshold=ruling.threshold,
-            operating_point=ruling.point,
-            calibrated=ruling.calibrated,
-            probe=probe,
-        )
-
-    def compare(self, reference: Source, probe: Source) -> Decision:
-        """Decide whether two samples show one subject; nothing is stored.
-
-        Raises:
-            MediaError: a sample cannot be read.
-        """
-        ruling = self.judge.one_to_one()
-        if ruling.threshold is None:
-            return self._undecided(Reason.NO_OPERATING_POINT, ruling.message)
-        first, second = self.capturer.capture_pair(reference, probe, policy=self._probing)
-        for capture in (first, second):
-            if not capture.ok:
-                return self._not_captured(capture, reference=first, probe=second)
-        return self._decided(_cosine(first.template, second.template), ruling, reference=first, probe=second)
-
-    def _decided(
-        self,
-        score: float,
-        ruling: Ruling,
-        *,
-        subject_id: str | None = None,
-        probe: Capture | None = None,
-        reference: Capture | None = None,
-    ) -> Decision:
-        accepted = ruling.threshold is not None and score >= ruling.threshold
-        return Decision(
-            outcome=Outcome.ACCEPT if accepted else Outcome.REJECT,
-            reason=Reason.SCORE_AT_OR_ABOVE_THRESHOLD if accepted else Reason.SCORE_BELOW_THRESHOLD,
-            message=ruling.message,
-            modality=self.capturer.modality,
-            model_id=self.capturer.model_id,
-            score=score,
-            threshold=ruling.threshold,
-            operating_point=ruling.point,
-            calibrated=ruling.calibrated,
-            subject_id=subject_id,
-            probe=probe,
-            reference=reference,
-        )
-
-    def _undecided(
-        self,
-        reason: Reason,
-        message: str,
-        *,
-        subject_id: str | None = None,
-        probe: Capture | None = None,
-        reference: Capture | None = None,
-    ) -> Decision:
-        return Decision(
-            outcome=Outcome.NO_DECISION,
-            reason=reason,
-            message=message,
-            modality=self.capturer.modality,
-            model_id=self.capturer.model_id,
-            subject_id=subject_id,
-            probe=probe,
-            reference=reference,
-        )
-
-    def _not_captured(
-        self,
-        failed: Capture,
-        *,
-        subject_id: str | None = None,
-        probe: Capture | None = None,
-        reference: Capture | None = None,
-    ) -> Decision:
-        reason = failed.failure or Reason.INVALID_SAMPLES
-        return self._undecided(
-            reason, failed.message, subject_id=subject_id, probe=probe or failed, reference=reference
-        )
-
-    def _no_reference(self, subject_id: str) -> Decision:
-        if any(record.modality is self.capturer.modality for record in self.gallery.records(subject_id)):
-            return self._undecided(Reason.MODEL_MISMATCH, self._mismatch_message(), subject_id=subject_id)
-        message = (
-            f"no {self.capturer.modality.value} reference for subject {subject_id!r}: `verify enroll` first"
-        )
-        return self._undecided(Reason.UNKNOWN_SUBJECT, message, subject_id=subject_id)
-
-    def _mismatch_message(self) -> str:
-        stored = ", ".join(
-            model_id[:12] for model_id in self.gallery.model_ids(modality=self.capturer.modality)
-        )
-        return (
-            f"the gallery holds {self.capturer.modality.value} templates of model {stored}, the model in use is "
-            f"{self.capturer.model_id[:12]}: templates of two models are never compared; use the model that enrolled "
-            "them, or enrol again into a new gallery"
-        )
-
-    def _check_model(self) -> None:
-        stored = self.gallery.model_ids(modality=self.capturer.modality)
-        if stored and self.capturer.model_id not in stored:
-            raise ModelMismatchError(self._mismatch_message())
-
-    def _record(self, subject_id: str, capture: Capture, idempotency_key: str | None) -> TemplateRecord:
-        return TemplateRecord(
-            template_id=0,  # the gallery numbers it
-            subject_id=subject_id,
-            modality=self.capturer.modality,
-            model_id=self.capturer.model_id,
-            source=capture.source,
-            source_sha256=capture.sha256,
-            created_at=self._clock(),
-            quality=dict(capture.quality.measures) if capture.quality else {},
-            idempotency_key=idempotency_key,
-        )
-
-
-def _cosine(one: Template | None, other: Template | None) -> float:
-    if one is None or other is None or one.model_id != other.model_id:
-        msg = "templates of two models are never compared"
-        raise ModelMismatchError(msg)
-    return reference_score(one.vector, other.vector[None, :])
+    def _told(self, decision: Decision) -> Decision:
+        tell(self._on_decision, decision)
+        return decision

@@ -1,0 +1,93 @@
+"""What an operating point may be used for, and which of several goes first: plain rules on points.
+
+**What a point claims.** A point measured for a transaction of K attempts holds for transactions of K
+attempts. A point measured for single attempts holds for a transaction of K at K times its rate (the
+union bound, which needs no independence). No other point may be used.
+
+**Which goes first.** The loosest claim that suffices. At equal claims llr goes before the norm
+spaces and these before raw cosine, because each step knows more about the pair of captures; within a
+space the higher threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from verify.score_space import ScoreSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from verify.types import OperatingPoint
+
+_RANKS = {ScoreSpace.FUSED_LLR: 0, ScoreSpace.LLR: 1, ScoreSpace.COSINE: 3}
+_NORM_RANK = 2
+_DIGITS = 9  # rates equal to this many digits are equal
+
+
+def claim(point: OperatingPoint, *, attempts: int) -> float:
+    """The FMR (mode 1:N: the FPIR) that a point holds for a transaction of `attempts`; inf if for none such."""
+    if point.attempts == attempts:
+        return point.target_fmr
+    return attempts * point.target_fmr if point.attempts == 1 else math.inf
+
+
+def far_claim(point: OperatingPoint, *, attempts: int) -> float:
+    """The FAR that a point holds: FMR (1 - FTA), with the lower bound of the FTA, where ``data["fta"]`` has one.
+
+    FAR over k attempts is at most k times that.
+    """
+    fta = point.data.get("fta")
+    lower = fta.get("lower") if isinstance(fta, dict) else None
+    known = isinstance(lower, int | float) and not isinstance(lower, bool) and 0.0 <= lower <= 1.0
+    return claim(point, attempts=attempts) * (1.0 - lower if known and lower is not None else 1.0)
+
+
+def at_most(rate: float, limit: float) -> bool:
+    """Whether a rate is at or below a limit, give or take the rounding of a product."""
+    return rate <= limit or math.isclose(rate, limit, rel_tol=10.0**-_DIGITS)
+
+
+def in_order(points: Iterable[OperatingPoint], *, attempts: int) -> tuple[OperatingPoint, ...]:
+    """Loosest claim first; at equal claims by what the space knows, then the higher threshold."""
+
+    def key(point: OperatingPoint) -> tuple[float, int, float, str]:
+        loose = -float(f"{claim(point, attempts=attempts):.{_DIGITS - 1}e}")
+        rank = _RANKS.get(ScoreSpace(point.score_space), _NORM_RANK)
+        return loose, rank, -point.threshold, point.name
+
+    return tuple(sorted(points, key=key))
+
+
+def in_words(point: OperatingPoint, *, attempts: int) -> str:
+    """What stands behind a point's threshold, in one sentence."""
+    many = f" over {point.gallery_size} subjects" if point.mode == "1:N" else ""
+    rate = "FPIR" if point.mode == "1:N" else "FMR"
+    space = "" if point.score_space == ScoreSpace.COSINE else f" ({point.score_space})"
+    proof = (
+        f"EXTRAPOLATED: a fitted tail, not trials, puts {rate} <= {point.target_fmr:g}{many}"
+        if point.extrapolated
+        else f"chosen so that the {point.confidence:.0%} {point.bound} bound on the calibration subjects meets "
+        f"{rate} <= {point.target_fmr:g}{many}"
+    )
+    if attempts == 1:
+        tail = ""
+    elif point.attempts == attempts:
+        tail = f" in a transaction of {attempts} attempts"
+    else:
+        tail = (
+            f" an attempt, {claim(point, attempts=attempts):g} in a transaction of {attempts} (union bound)"
+        )
+    return f"{point.name}: threshold {point.threshold:.4f}{space}, {proof}{tail}"
+
+
+def rungs(points: Sequence[OperatingPoint]) -> str:
+    """The ladder in words, for refusals."""
+    return ", ".join(
+        f"{point.target_fmr:g}"
+        + ("" if point.score_space == ScoreSpace.COSINE else f" ({point.score_space})")
+        + ("" if point.attempts == 1 else f" for {point.attempts} attempts")
+        + (" EXTRAPOLATED" if point.extrapolated else "")
+        for point in points
+    )
