@@ -11,7 +11,7 @@ environment, 70 unexpected.
   - UsageError (2)
   - NoDecisionError (3)
   - DataError (4)
-    - MediaError, ManifestError, ScoreError, InsufficientTrialsError
+    - MediaError, ManifestError, ScoreError, InsufficientTrialsError, FactsError
     - GalleryError: UnknownSubjectError, DuplicateSubjectError, EnrolmentRefusedError
   - EnvironmentProblemError (5)
     - ModelError: UnknownModelError, ModelNotInstalledError, ModelIntegrityError, ModelMismatchError,
@@ -73,6 +73,10 @@ class ScoreError(DataError, ValueError):
 
 class InsufficientTrialsError(DataError):
     """The data cannot support the target rate; the message says how much data would."""
+
+
+class FactsError(DataError):
+    """The facts of a report are malformed; the message names the field."""
 
 
 class GalleryError(DataError):

@@ -1,0 +1,105 @@
+"""Numbers in the words of people who do not read tables of error rates; all results are HTML."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from verify.facts import RateFacts
+
+_MANY, _TEXT = 1_000_000, 300
+# these turn the direction of writing, and with it the meaning of a line
+_UNSEEN = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
+MISSING = '<span class="soft">not measured</span>'
+
+
+def text(value: object, *, limit: int = _TEXT) -> str:
+    """Any string as HTML: escaped, without characters that turn the writing, cut at `limit`."""
+    plain = str(value).translate(_UNSEEN)
+    return escape(plain if len(plain) <= limit else f"{plain[: limit - 1]}…")
+
+
+def code(value: object, *, limit: int = _TEXT) -> str:
+    """A string to be read letter by letter."""
+    return f"<code>{text(value, limit=limit)}</code>"
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separated."""
+    return f"{round(value):,}"
+
+
+def percent(value: float | None) -> str:
+    """A rate as percentage of two or three digits: 11.2 %, 0.029 %, 0.00012 %."""
+    if value is None:
+        return MISSING
+    if value <= 0:
+        return "0 %"
+    share = 100 * value
+    digits = max(0, 1 - math.floor(math.log10(share))) if share < 10 else 1  # noqa: PLR2004
+    return f"{share:.{digits}f}".removesuffix(".0") + " %"
+
+
+def one_in(value: float | None) -> str:
+    """A rate as a chance: 1 in 3,400; two digits."""
+    if value is None:
+        return MISSING
+    if value <= 0:
+        return "none seen"
+    return f"1 in {two_digits(1 / value)}"
+
+
+def two_digits(value: float) -> str:
+    """A count that is only worth two digits: 3,448 is 3,400."""
+    if value < 10:  # noqa: PLR2004
+        return f"{value:.1f}".removesuffix(".0")
+    step = 10 ** (math.floor(math.log10(value)) - 1)
+    return f"{round(value / step) * step:,}"
+
+
+def of_a_million(value: float) -> str:
+    """How many of a million strangers: ``about 290``, ``none``, ``fewer than one``."""
+    number = value * _MANY
+    if number <= 0:
+        return "none"
+    return "fewer than one" if number < 1 else f"about {two_digits(number)}"
+
+
+def at_most(value: float) -> str:
+    """How many of a million at most, rounded up."""
+    number = value * _MANY
+    if number < 1:
+        return "one"
+    step = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return f"{math.ceil(number / step - 1e-9) * step:,}"
+
+
+def counted(rate: RateFacts | None) -> str:
+    """Errors of trials: ``89 of 307,578``."""
+    return MISSING if rate is None else f"{count(rate['errors'])} of {count(rate['trials'])}"
+
+
+def bounded(rate: RateFacts | None) -> str:
+    """A rate with its upper bound: ``0.029 % (at most 0.046 %)``."""
+    if rate is None:
+        return MISSING
+    return f'{percent(rate["value"])} <span class="soft">(at most {percent(rate["upper"])})</span>'
+
+
+def number(value: float | None, *, digits: int = 3) -> str:
+    """A plain figure, with a true minus sign."""
+    return MISSING if value is None else f"{value:.{digits}f}".replace("-", "\u2212")
+
+
+def threshold(value: float | None) -> str:
+    """A threshold to four digits behind the point."""
+    return MISSING if value is None else number(value, digits=4)
+
+
+def target(value: float | None) -> str:
+    """A target rate: ``0.1 % · 1 in 1,000``."""
+    if value is None:
+        return MISSING
+    return f'{percent(value)} <span class="soft">· {one_in(value)}</span>' if value > 0 else "0 %"
