@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 MODELS_VARIABLE = "VERIFY_MODELS"
-ALIASES = {"face": "sface", "voice": "campplus"}
+ALIASES = {"face": "sface", "voice": "campplus", "dlib": "dlib-resnet"}
 
 
 def default_models_dir() -> Path:
@@ -25,5 +25,5 @@ def default_models_dir() -> Path:
 
 
 def canonical_name(name: str) -> str:
-    """The model behind an alias: ``face`` is sface, ``voice`` is campplus; other names stay."""
+    """The model behind an alias: ``face`` is sface, ``voice`` campplus, ``dlib`` dlib-resnet; other names stay."""
     return ALIASES.get(name, name)
