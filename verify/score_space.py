@@ -7,6 +7,7 @@ An operating point holds in one *score space*, and scores of two spaces are neve
 - ``llr``: the natural-log likelihood ratio that a logistic map makes of a score and of the
   quality of the two captures; positive speaks for one subject, negative for two.
 - ``fused-llr``: several models' llrs, weighted and summed.
+- ``foreign``: the scores of another matcher, in its own units; no verifier of ours judges them.
 
 The arithmetic is in `verify.metrics.evidence` and `verify.metrics.normalisation`.
 """
@@ -27,6 +28,7 @@ class ScoreSpace(StrEnum):
     AS_NORM = "as-norm"
     LLR = "llr"
     FUSED_LLR = "fused-llr"
+    FOREIGN = "foreign"
 
 
 class Combine(StrEnum):

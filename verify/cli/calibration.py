@@ -1,4 +1,4 @@
-"""How `verify calibrate` prints what it found: notes on the data, a table, and JSON."""
+"""How `verify calibrate` prints what it found: verdicts first, a table, notes on the data, and JSON."""
 
 from __future__ import annotations
 
@@ -11,87 +11,100 @@ from verify.cli.output import print_table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from verify.evaluation.job import CalibrationJob
-    from verify.types import OperatingPoint, Rate
+    from verify.cli.calibration_run import Done
+    from verify.facts import CalibrationFacts, RateFacts
 
 COLUMNS = (
-    *("target FMR", "threshold", "chosen at FMR", "at most", "test FMR", "at most", "errors"),
+    *("target", "threshold", "chosen at FMR", "at most", "test FMR", "at most", "errors"),
     *("FNMR", "at most", "errors", "verdict"),
 )
 _SHOWN = 10
 
 
-def show(job: CalibrationJob, *, title: str) -> None:
-    """Print notes on the data, then the table."""
-    for line in notes(job):
+def show(done: Done) -> None:
+    """Print verdicts, the table, notes on the data, and where files went."""
+    for verdict in done.facts["verdicts"]:
+        click.echo(f"{verdict['verdict']}: {verdict['message']}")
+    facts = done.facts
+    print_table(
+        COLUMNS,
+        rows(facts),
+        title=f"{done.title}, {facts['score_space']} scores, {facts['bound']} bound at {facts['confidence']:.0%}",
+    )
+    for line in notes(done):
         click.echo(line)
-    print_table(COLUMNS, rows(job), title=title)
+    click.echo(f"written to {', '.join(map(str, done.written))}" if done.written else "nothing written")
 
 
-def notes(job: CalibrationJob) -> Iterator[str]:
-    """Lines about the data: counts, failures to acquire, likely label errors, where templates are kept."""
-    for manifest, embedded, one in zip(job.manifests, job.embedded, job.calibration.sets, strict=True):
-        for side, trials in (("calibration", one.calibration), ("test", one.test)):
-            yield (
-                f"{one.name}, {side}: {trials.subjects:,} subjects, {trials.samples:,} samples, "
-                f"{trials.mated.size:,} mated and {trials.non_mated.size:,} non-mated trials"
-                + (
-                    f" (of {trials.possible_non_mated:,})"
-                    if trials.possible_non_mated > trials.non_mated.size
-                    else ""
-                )
-            )
-        failures = embedded.failure_counts()
-        by_reason = "".join(f", {reason} {count}" for reason, count in failures.items())
-        yield f"{one.name}: {sum(failures.values())} of {len(embedded.entries):,} failed to acquire{by_reason}"
-        yield from (f"{one.name}: warning: {warning}" for warning in manifest.warnings)
-        if embedded.copies:
-            yield f"{one.name}: {len(embedded.copies)} files left out: the same subject has the same bytes already"
-        for group in embedded.conflicts[:_SHOWN]:
-            files = " = ".join(f"{entry.subject_id}: {entry.path.name}" for entry in group)
-            yield f"{one.name}: likely label error, left out: the same file under two subjects: {files}"
-    if job.cache:
-        yield f"templates are kept in {job.cache} (readable by you only) for the next run; see --no-cache"
-
-
-def rows(job: CalibrationJob) -> Iterator[tuple[str, ...]]:
+def rows(facts: CalibrationFacts) -> Iterator[tuple[str, ...]]:
     """One row a target: supported ones with their rates, the others as too few trials."""
-    for point in job.calibration.points:
-        head = (f"{point.target_fmr:g}", f"{point.threshold:.4f}")
+    for verdict in facts["verdicts"]:
+        target = f"{verdict['asked_kind'].upper()} {verdict['asked_rate']:g}"
+        if verdict["threshold"] is None:
+            yield (target, "none", *[""] * (len(COLUMNS) - 3), "TOO FEW")
+            continue
         yield (
-            *head,
-            *_rate(point.calibration_fmr)[:2],
-            *_rate(point.fmr),
-            *_rate(point.fnmr),
-            verdict(point),
+            target,
+            f"{verdict['threshold']:.4f}",
+            *_rate(verdict["calibration"])[:2],
+            *_rate(verdict["fmr"]),
+            *_rate(verdict["fnmr"]),
+            verdict["verdict"] + (" EXTRAPOLATED" if verdict["extrapolated"] else ""),
         )
-    for target in job.calibration.unsupported:
-        yield (f"{target:g}", "none", *[""] * (len(COLUMNS) - 3), "TOO FEW")
 
 
-def verdict(point: OperatingPoint) -> str:
-    """PASS if the FMR measured on the test subjects is at or below the target."""
-    return "PASS" if point.fmr.value <= point.target_fmr else "FAIL"
+def notes(done: Done) -> Iterator[str]:
+    """Lines about the data: counts, failures to acquire, likely label errors, where templates are kept."""
+    for one in done.facts["sets"]:
+        for side, count in (("calibration", one["calibration"]), ("test", one["test"])):
+            more = count["possible_non_mated_trials"]
+            of = f" (of {more:,})" if more > count["non_mated_trials"] else ""
+            yield (
+                f"{one['name']}, {side}: {count['subjects']:,} subjects, {count['samples']:,} samples, "
+                f"{count['mated_trials']:,} mated and {count['non_mated_trials']:,} non-mated trials{of}"
+            )
+        yield from _failures(one)
+        yield from (f"{one['name']}: warning: {warning}" for warning in one["warnings"])
+        if one["copies_left_out"]:
+            yield f"{one['name']}: {one['copies_left_out']} files left out: the same subject has the same bytes already"
+        for group in one["conflicts"][:_SHOWN]:
+            files = " = ".join(group)
+            yield f"{one['name']}: likely label error, left out: the same file under two subjects: {files}"
+    yield from done.facts["notes"]
+    if done.job.cache:
+        yield f"templates are kept in {done.job.cache} (readable by you only) for the next run; see --no-cache"
 
 
-def payload(job: CalibrationJob) -> dict[str, Any]:
-    """The same as plain values for --json."""
+def payload(done: Done) -> dict[str, Any]:
+    """The same as plain values for --json: the points, and the facts of the report."""
     return {
-        "points": [{"point": point, "verdict": verdict(point)} for point in job.calibration.points],
-        "insufficient": [{"target_fmr": t, "message": m} for t, m in job.calibration.unsupported.items()],
-        "sets": [one.facts for one in job.calibration.sets],
-        "warnings": [f"{m.name}: {warning}" for m in job.manifests for warning in m.warnings],
-        "likely_label_errors": [
-            [{"subject": entry.subject_id, "path": entry.path} for entry in group]
-            for embedded in job.embedded
-            for group in embedded.conflicts
-        ],
-        "cache": job.cache,
+        "model_id": done.job.spaces.recipe.model_id,
+        "bound": done.facts["bound"],
+        "verdicts": done.facts["verdicts"],
+        "points": done.job.calibration.points,
+        "sets": done.facts["sets"],
+        "notes": done.facts["notes"],
+        "written": done.written,
+        "cache": done.job.cache,
     }
 
 
-def _rate(rate: Rate | None) -> tuple[str, str, str]:
+def _failures(one: Any) -> Iterator[str]:
+    sides = (one["calibration"], one["test"])
+    counts: dict[str, int] = {}
+    for side in sides:
+        for reason, count in side["failures_to_acquire"].items():
+            counts[reason] = counts.get(reason, 0) + count
+    attempts = sum(side["attempts"] for side in sides)
+    if attempts:
+        by_reason = "".join(
+            f", {reason} {count}" for reason, count in sorted(counts.items(), key=lambda c: -c[1])
+        )
+        yield f"{one['name']}: {sum(counts.values())} of {attempts:,} failed to acquire{by_reason}"
+
+
+def _rate(rate: RateFacts | None) -> tuple[str, str, str]:
     """The rate, its upper bound, and the number of errors."""
     if rate is None:
         return "", "", ""
-    return f"{rate.value:.2g}", f"{rate.upper:.2g}", f"{rate.errors:,}"
+    return f"{rate['value']:.2g}", f"{rate['upper']:.2g}", f"{rate['errors']:,}"

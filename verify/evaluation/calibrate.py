@@ -1,51 +1,77 @@
-"""From embedded data sets to operating points: thresholds chosen on some subjects, measured on others."""
+"""From data sets in halves to operating points: thresholds chosen on some subjects, measured on others.
+
+With several sets, a threshold that limits false matches is the highest of those that the pooled
+trials ask for and that each set able to support the target asks for by itself; so a large easy set
+cannot hide a small hard one. One that limits rejections is, in the same way, the lowest. The rates stated are
+those of the test subjects of the set that governed; all others stand in `data`. A stricter limit on
+false matches never gets a lower threshold.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from verify import __version__
-from verify.data.splits import CALIBRATION, TEST, Split, split_subjects
 from verify.errors import InsufficientTrialsError, UsageError
-from verify.evaluation.thresholds import ChosenThreshold, choose_thresholds
-from verify.evaluation.trials import Trials, make_trials, pooled
-from verify.metrics import mated_rate, non_mated_rate
+from verify.evaluation.analysis import LADDER
+from verify.evaluation.choosing import View, choices_of, fmr_needed, fta_of, views_of
+from verify.evaluation.prepare import failures
+from verify.evaluation.targets import Target, checked_targets
+from verify.evaluation.thresholds import ChosenThreshold
+from verify.metrics import mated_rate
+from verify.score_space import ScoreSpace
 from verify.types import OperatingPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from verify.evaluation.embeddings import EmbeddedSet
+    from verify.evaluation.choosing import Choice
+    from verify.evaluation.prepare import SplitSet
+    from verify.evaluation.side import Side
+    from verify.metrics.prediction import Bound
+    from verify.score_space import LlrMap, ScoreNorm
     from verify.types import Modality, Rate
 
-POOLED = "all sets"
 MIN_CONFIDENCE = 0.5  # below, the bound would lie under the rate that was seen
+CLAIMS: Mapping[str, str] = {
+    "population": "population bound: the one-sided upper bound on the rate over all people like the calibration "
+    "subjects is at or below the target",
+    "prediction": "prediction bound: the one-sided upper bound on the rate that as many further people like the "
+    "calibration subjects will show is at or below the target",
+}
+MEASURED = (
+    "; fmr and fnmr are measured on test subjects who took no part. Calibration and test subjects are "
+    "different people from the same data sets"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class SplitTrials:
-    """One data set's trials on calibration subjects and on test subjects, who share nobody.
+class Recipe:
+    """Whose scores are judged, and how a cosine became one of them.
 
     Attributes:
-        name: of the data set.
-        split: which subject is in which part.
-        calibration: trials of the calibration subjects.
-        test: trials of the test subjects.
-        facts: counts and hashes for the operating point's `data`.
+        model_id: of the model that made the scores.
+        modality: face or voice.
+        space: the score space of the trials.
+        norm: behind a norm space.
+        llr: from the scores to evidence; in the space ``llr`` it made the scores.
+        attempts: attempts of a transaction, whose best score is judged.
     """
 
-    name: str
-    split: Split
-    calibration: Trials
-    test: Trials
-    facts: Mapping[str, Any] = field(repr=False)
+    model_id: str
+    modality: Modality
+    space: ScoreSpace = ScoreSpace.COSINE
+    norm: ScoreNorm | None = None
+    llr: LlrMap | None = None
+    attempts: int = 1
+
+    @property
+    def ceiling(self) -> float:
+        """The highest threshold that a score can reach."""
+        return 1.0 if self.space is ScoreSpace.COSINE else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,246 +79,284 @@ class Calibration:
     """What a calibration came to.
 
     Attributes:
-        points: one for each target that the data supports, loosest first.
+        points: one for each target that the data supports: limits on false matches first, loosest first.
         unsupported: target -> what is missing, for the others.
         sets: the data behind it.
+        views: the pooled view first, then each set's own.
+        rungs: FMR of the report's ladder -> threshold, or why there is none.
     """
 
     points: tuple[OperatingPoint, ...]
-    unsupported: Mapping[float, str]
-    sets: tuple[SplitTrials, ...] = field(repr=False)
+    unsupported: Mapping[Target, str]
+    sets: tuple[SplitSet, ...] = field(repr=False)
+    views: Mapping[str, View] = field(repr=False)
+    rungs: Mapping[float, float | str] = field(repr=False)
 
-
-def split_trials(embedded: EmbeddedSet, *, seed: int = 0, max_non_mated: int | None = None) -> SplitTrials:
-    """Part the subjects of a set by hash, and make the trials of each part.
-
-    Args:
-        embedded: the set's captures.
-        seed: of the split, and of the sample of trials.
-        max_non_mated: sample that many non-mated trials in each part if there are more.
-    """
-    subject_ids = sorted({entry.subject_id for entry in embedded.entries})
-    split = split_subjects(subject_ids, name=embedded.name, seed=seed)
-    number = {subject_id: place for place, subject_id in enumerate(subject_ids)}
-    owner = np.array([number[entry.subject_id] for entry in embedded.entries])
-    part = np.array([split.parts[entry.subject_id] for entry in embedded.entries])
-    usable = np.array([failure is None for failure in embedded.failures])
-    trials: dict[str, Trials] = {}
-    facts: dict[str, Any] = {"set": embedded.name, "split_sha256": split.sha256}
-    for side in (CALIBRATION, TEST):
-        chosen = usable & (part == side)
-        trials[side] = make_trials(
-            embedded.vectors[chosen], subjects=owner[chosen], max_non_mated=max_non_mated, seed=seed
-        )
-        facts[side] = {
-            "subjects": trials[side].subjects,
-            "samples": trials[side].samples,
-            "mated_trials": int(trials[side].mated.size),
-            "non_mated_trials": int(trials[side].non_mated.size),
-            "possible_non_mated_trials": trials[side].possible_non_mated,
-            "attempts": int(np.count_nonzero(part == side)),
-            "failures_to_acquire": _failures(embedded, part == side),
-        }
-    facts["left_out"] = {
-        "copies": len(embedded.copies),
-        "files_under_several_subjects": sum(len(group) for group in embedded.conflicts),
-    }
-    return SplitTrials(
-        name=embedded.name, split=split, calibration=trials[CALIBRATION], test=trials[TEST], facts=facts
-    )
+    @property
+    def whole(self) -> View:
+        """All sets pooled, or the only one."""
+        return next(iter(self.views.values()))
 
 
 def calibrate(
-    sets: Sequence[SplitTrials],
+    sets: Sequence[SplitSet],
     *,
-    model_id: str,
-    modality: Modality,
-    targets: Sequence[float],
+    recipe: Recipe,
+    targets: Iterable[Target | float],
     confidence: float = 0.95,
+    bound: Bound = "prediction",
 ) -> Calibration:
     """Choose a threshold for each target and measure it on the test subjects.
 
-    With several sets the threshold is the highest of those that the pooled trials ask for and that
-    each set able to support the target asks for by itself; so a large easy set cannot hide a small hard one.
-    The rates stated are those of the test subjects of the set that governed; all others
-    stand in `data`. A stricter target never gets a lower threshold.
+    Args:
+        sets: the data; no trial is made across two of them.
+        recipe: what the scores are.
+        targets: rates to hold; plain numbers are FMRs.
+        confidence: of the one-sided bounds.
+        bound: ``prediction``: the bound is on what as many further people will show; ``population``:
+            on the rate over all people like these.
 
     Raises:
         UsageError: no targets, one outside (0, 1), or a confidence outside [0.5, 1).
-        InsufficientTrialsError: a part has no mated or no non-mated trials at all.
+        InsufficientTrialsError: there are no mated test trials at all.
     """
-    if not targets or not all(0.0 < target < 1.0 for target in targets):
-        msg = f"target FMRs must lie inside (0, 1), for example 1e-3, not {list(targets)}"
-        raise UsageError(msg)
-    if not MIN_CONFIDENCE <= confidence < 1.0:
-        msg = f"confidence must lie in [{MIN_CONFIDENCE}, 1), for example 0.95, not {confidence}"
-        raise UsageError(msg)
-    ladder = sorted(set(targets), reverse=True)
-    views = _views(sets)
-    whole = next(iter(views))  # the pooled trials, or the only set
-    _check_classes(views[whole])
-    choices = {name: _choices(view.calibration, ladder, confidence) for name, view in views.items()}
-    points: list[OperatingPoint] = []
-    unsupported: dict[float, str] = {}
-    for target in ladder:
-        missing = choices[whole][target]
-        if isinstance(missing, InsufficientTrialsError):
-            unsupported[target] = str(missing)
-            continue
-        asked = {
-            name: c.threshold for name, by in choices.items() if isinstance(c := by[target], ChosenThreshold)
-        }
-        governing = max(asked, key=lambda name: asked[name])
-        threshold = max(asked[governing], points[-1].threshold if points else -1.0)
-        views_at = {name: _at(view, threshold, confidence) for name, view in views.items()}
-        rates = views_at[governing]
-        points.append(
-            OperatingPoint(
-                name=f"{modality}-fmr-{short(target)}",
-                model_id=model_id,
-                modality=modality,
-                threshold=threshold,
-                target_fmr=target,
-                fmr=_present(rates.fmr, views_at[whole].fmr),
-                # a set of one sample a subject can govern, but tells no FNMR
-                fnmr=_present(rates.fnmr, views_at[whole].fnmr),
-                confidence=confidence,
-                calibration_fmr=rates.calibration_fmr,
-                data=_data(sets, views_at, asked, governing),
-            )
-        )
-    return Calibration(points=tuple(points), unsupported=unsupported, sets=tuple(sets))
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """The two sides of one set, or of all sets pooled."""
-
-    calibration: Trials
-    test: Trials
-
-
-@dataclass(frozen=True, slots=True)
-class _Rates:
-    """The rates of one view at one threshold; None where the view has no such trials."""
-
-    calibration_fmr: Rate | None
-    fmr: Rate | None
-    fnmr: Rate | None
-
-
-def _views(sets: Sequence[SplitTrials]) -> dict[str, _View]:
-    """The pooled view first, then each set's own; a single set is its own whole."""
-    if not sets:
-        msg = "there is no data set to calibrate on"
-        raise UsageError(msg)
-    single = {one.name: _View(one.calibration, one.test) for one in sets}
-    if len(single) != len(sets) or POOLED in single:
-        msg = f"data sets need names of their own, not {[one.name for one in sets]}"
-        raise UsageError(msg)
-    if len(sets) == 1:
-        return single
-    whole = _View(pooled([one.calibration for one in sets]), pooled([one.test for one in sets]))
-    return {POOLED: whole, **single}
-
-
-def _check_classes(whole: _View) -> None:
-    for part, trials in ((CALIBRATION, whole.calibration), (TEST, whole.test)):
-        if not trials.non_mated.size:
-            msg = (
-                f"there are no non-mated trials among the {part} subjects ({trials.subjects} with usable "
-                "samples): two are needed in each part, and hundreds for a useful rate; bring more subjects"
-            )
-            raise InsufficientTrialsError(msg)
-    if not whole.test.mated.size:
+    asked = checked_targets(targets, mode="1:1")
+    check_confidence(confidence, bound=bound)
+    views = views_of(sets)
+    whole = next(iter(views))
+    if not views[whole].test.mated.size:
         msg = (
             "no test subject has two usable samples, so there is no mated trial and no FNMR can be measured: "
             "bring at least two samples of many subjects"
         )
         raise InsufficientTrialsError(msg)
-
-
-def _choices(
-    trials: Trials, targets: Sequence[float], confidence: float
-) -> Mapping[float, ChosenThreshold | InsufficientTrialsError]:
-    if not trials.non_mated.size:
-        return dict.fromkeys(targets, InsufficientTrialsError("no non-mated trials"))
-    return choose_thresholds(
-        non_mated=trials.non_mated,
-        subject_a=trials.subject_a,
-        subject_b=trials.subject_b,
-        targets=targets,
-        confidence=confidence,
+    choices: dict[str, dict[Target, Choice]] = {}
+    rungs: dict[str, dict[float, Choice]] = {}
+    for name, view in views.items():
+        choices[name], rungs[name] = choices_of(
+            view,
+            asked,
+            ladder=LADDER,
+            confidence=confidence,
+            bound=bound,
+            ceiling=recipe.ceiling,
+            attempts=recipe.attempts,
+        )
+    points: list[OperatingPoint] = []
+    unsupported: dict[Target, str] = {}
+    least = -math.inf
+    for target in _strictest_last(asked, views[whole].calibration, confidence=confidence, bound=bound):
+        by_view = {name: found[target] for name, found in choices.items()}
+        missing = by_view[whole]
+        if isinstance(missing, InsufficientTrialsError):
+            unsupported[target] = str(missing)
+            continue
+        governing, threshold, wanted = governed(by_view, highest=target.limits_false_matches)
+        if target.limits_false_matches:
+            threshold = least = max(threshold, least)
+        measured = {
+            name: rates_at(view, threshold, confidence=confidence, bound=bound)
+            for name, view in views.items()
+        }
+        points.append(
+            _point(
+                target, threshold, measured[governing], measured[whole], recipe, confidence=confidence,
+                bound=bound, data=_data(sets, measured, wanted, governing, bound=bound),
+            )
+        )  # fmt: skip
+    return Calibration(
+        points=tuple(points),
+        unsupported=unsupported,
+        sets=tuple(sets),
+        views=views,
+        rungs=_ladder(rungs, whole=whole),
     )
 
 
-def _at(view: _View, threshold: float, confidence: float) -> _Rates:
-    return _Rates(
-        calibration_fmr=fmr_with_bounds(view.calibration, threshold=threshold, confidence=confidence),
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The rates of one view at one threshold; None where the view has no such trials."""
+
+    calibration_fmr: Rate | None
+    fmr: Rate | None
+    fnmr: Rate | None
+    fta: Rate | None
+
+
+def check_confidence(confidence: float, *, bound: str) -> None:
+    """Raise UsageError if the bounds are to be none that can be."""
+    if not MIN_CONFIDENCE <= confidence < 1.0:
+        msg = f"confidence must lie in [{MIN_CONFIDENCE}, 1), for example 0.95, not {confidence}"
+        raise UsageError(msg)
+    if bound not in CLAIMS:
+        msg = f"bound must be one of {', '.join(CLAIMS)}, not {bound!r}"
+        raise UsageError(msg)
+
+
+def governed(by_view: Mapping[str, Choice], *, highest: bool) -> tuple[str, float, dict[str, float]]:
+    """(the view whose threshold rules, that threshold, what each view asked for)."""
+    asked = {
+        name: choice.threshold for name, choice in by_view.items() if isinstance(choice, ChosenThreshold)
+    }
+    name = (max if highest else min)(asked, key=lambda one: asked[one])
+    return name, asked[name], asked
+
+
+def rates_at(view: View, threshold: float, *, confidence: float, bound: Bound) -> Rates:
+    """Calibration FMR with the bound of the promise; test rates with population bounds: they are measurements."""
+    return Rates(
+        calibration_fmr=fmr_with_bounds(
+            view.calibration, threshold=threshold, confidence=confidence, bound=bound
+        ),
         fmr=fmr_with_bounds(view.test, threshold=threshold, confidence=confidence),
         fnmr=fnmr_with_bounds(view.test, threshold=threshold, confidence=confidence),
+        fta=fta_of(view.test, confidence=confidence),
     )
 
 
-def fmr_with_bounds(trials: Trials, *, threshold: float, confidence: float = 0.95) -> Rate | None:
-    """FMR of the trials with dyadic bounds; None without non-mated trials."""
-    if not trials.non_mated.size:
+def fmr_with_bounds(
+    side: Side, *, threshold: float, confidence: float = 0.95, bound: Bound = "population"
+) -> Rate | None:
+    """FMR of a side with dyadic bounds; None without non-mated trials."""
+    if not side.non_mated.trials:
         return None
-    return non_mated_rate(
-        non_mated=trials.non_mated,
-        subject_a=trials.subject_a,
-        subject_b=trials.subject_b,
-        threshold=threshold,
-        confidence=confidence,
-    )
+    return side.non_mated.rate(threshold, confidence=confidence, bound=bound)
 
 
-def fnmr_with_bounds(trials: Trials, *, threshold: float, confidence: float = 0.95) -> Rate | None:
-    """FNMR of the trials with cluster bounds; None without mated trials."""
-    if not trials.mated.size:
+def fnmr_with_bounds(
+    side: Side, *, threshold: float, confidence: float = 0.95, bound: Bound = "population"
+) -> Rate | None:
+    """FNMR of a side with cluster bounds; None without mated trials."""
+    if not side.mated.size:
         return None
     return mated_rate(
-        mated=trials.mated, subject=trials.mated_subject, threshold=threshold, confidence=confidence
+        mated=side.mated,
+        subject=side.mated_subject,
+        threshold=threshold,
+        confidence=confidence,
+        bound=bound,
+    )
+
+
+def _strictest_last(
+    targets: Sequence[Target], side: Side, *, confidence: float, bound: Bound
+) -> list[Target]:
+    """Limits on false matches by the FMR that they need, loosest first; then those on rejections."""
+    fta = fta_of(side, confidence=confidence, bound=bound)
+
+    def key(target: Target) -> tuple[bool, float]:
+        needed = fmr_needed(target, fta)
+        return (needed is None, -(target.rate if needed is None else needed))
+
+    return sorted(targets, key=key)
+
+
+def _ladder(rungs: Mapping[str, Mapping[float, Choice]], *, whole: str) -> dict[float, float | str]:
+    """FMR -> threshold by the same rule as for targets, or why there is none."""
+    found: dict[float, float | str] = {}
+    least = -math.inf
+    for rate in sorted(rungs[whole], reverse=True):
+        by_view = {name: choices[rate] for name, choices in rungs.items()}
+        missing = by_view[whole]
+        if isinstance(missing, InsufficientTrialsError):
+            found[rate] = str(missing)
+        else:
+            least = max(governed(by_view, highest=True)[1], least)
+            found[rate] = least
+    return found
+
+
+def _point(
+    target: Target,
+    threshold: float,
+    rates: Rates,
+    whole: Rates,
+    recipe: Recipe,
+    *,
+    confidence: float,
+    bound: Bound,
+    data: Mapping[str, Any],
+) -> OperatingPoint:
+    calibration_fmr = _present(rates.calibration_fmr, whole.calibration_fmr)
+    target_fmr = calibration_fmr.upper
+    if target.limits_false_matches:  # at least what it asks of the FMR; a FAR leaves room for failed captures
+        target_fmr = max(target.rate, calibration_fmr.upper)
+    prefix = "scores" if recipe.space is ScoreSpace.FOREIGN else str(recipe.modality)
+    return OperatingPoint(
+        name=f"{prefix}-{target.name}",
+        model_id=recipe.model_id,
+        modality=recipe.modality,
+        threshold=threshold,
+        target_fmr=target_fmr,
+        fmr=_present(rates.fmr, whole.fmr),
+        # a set of one sample a subject can govern, but tells no FNMR
+        fnmr=_present(rates.fnmr, whole.fnmr),
+        confidence=confidence,
+        score_space=str(recipe.space),
+        calibration_fmr=calibration_fmr,
+        data=data,
+        bound=bound,
+        asked_kind=str(target.kind),
+        asked_rate=target.rate,
+        attempts=recipe.attempts,
+        norm=None if recipe.space is ScoreSpace.LLR else recipe.norm,
+        llr=recipe.llr,
     )
 
 
 def _present(own: Rate | None, whole: Rate | None) -> Rate:
     rate = own if own is not None else whole
-    if rate is None:  # ruled out by _check_classes
+    if rate is None:  # ruled out before
         msg = "there are no trials to measure a rate on"
         raise InsufficientTrialsError(msg)
     return rate
 
 
 def _data(
-    sets: Sequence[SplitTrials], views_at: Mapping[str, _Rates], asked: Mapping[str, float], governing: str
+    sets: Sequence[SplitSet],
+    measured: Mapping[str, Rates],
+    asked: Mapping[str, float],
+    governing: str,
+    *,
+    bound: str,
 ) -> dict[str, Any]:
     """What the point was measured on, in plain JSON values; no date, so that a rerun is identical."""
     return {
-        "claim": (
-            "population bound: the one-sided upper bound on the FMR over all people like the calibration "
-            "subjects is at or below target_fmr; fmr and fnmr are measured on test subjects who took no "
-            "part. Calibration and test subjects are different people from the same data sets"
-        ),
-        "sets": [dict(one.facts) for one in sets],
+        "claim": CLAIMS[bound] + MEASURED,
+        "sets": [set_data(one) for one in sets],
         "governed_by": governing,
         "thresholds_asked": dict(asked),
         # these sets are measured at the threshold, but are no proof of the target for data like theirs
         "too_small_alone": [one.name for one in sets if one.name not in asked],
-        "measured": {name: dataclasses.asdict(rates) for name, rates in views_at.items()},
+        "measured": {name: dataclasses.asdict(rates) for name, rates in measured.items()},
         "seed": sets[0].split.seed,
         "trials": "within each set only: one person may be in two sets",
         "made_with": f"verify {__version__}",
     }
 
 
-def _failures(embedded: EmbeddedSet, here: NDArray[np.bool_]) -> dict[str, int]:
-    """Failures to acquire among the entries marked in `here`, by reason, most frequent first."""
-    reasons = (embedded.failures[row] for row in np.flatnonzero(here))
-    return dict(Counter(str(reason) for reason in reasons if reason is not None).most_common())
-
-
-def short(rate: float) -> str:
-    """A rate as it stands in names: ``1e-3``, ``2.5e-4``."""
-    mantissa, exponent = f"{rate:.6e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
+def set_data(one: SplitSet) -> dict[str, Any]:
+    """Counts and hashes of one set."""
+    sides = {}
+    for part, side in (("calibration", one.calibration), ("test", one.test)):
+        failed = failures(side)
+        sides[part] = {
+            "subjects": side.subjects_seen,
+            "samples": side.samples_seen,
+            "mated_trials": int(side.mated.size),
+            "non_mated_trials": int(side.non_mated.trials),
+            "possible_non_mated_trials": one.possible[part],
+            "attempts": side.samples_seen + sum(failed.values()),
+            "failures_to_acquire": failed,
+        }
+    return {
+        "set": one.name,
+        "kind": one.source.kind,
+        "data_sha256": one.source.data_sha256,
+        "split_sha256": one.split.sha256,
+        **sides,
+        "left_out": {
+            "copies": one.source.copies,
+            "files_under_several_subjects": sum(len(group) for group in one.source.conflicts),
+        },
+    }

@@ -55,6 +55,7 @@ class EmbeddedSet:
         copies: files left out because the same subject has the same bytes already.
         conflicts: groups of equal files under several subjects, left out as likely label errors.
         quality: measure -> (n,) float64, NaN where a capture has no such measure.
+        sha256s: (n,) hash of each entry's bytes.
     """
 
     name: str
@@ -64,6 +65,7 @@ class EmbeddedSet:
     copies: tuple[Entry, ...] = ()
     conflicts: tuple[tuple[Entry, ...], ...] = ()
     quality: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    sha256s: tuple[str, ...] = field(default=(), repr=False)
 
     def failure_counts(self) -> dict[str, int]:
         """Failures to acquire by reason, most frequent first."""
@@ -122,6 +124,7 @@ def embed_all(
         copies=unique.copies,
         conflicts=unique.conflicts,
         quality=_measures(in_order),
+        sha256s=tuple(hashes[entry.path] for entry in unique.entries),
     )
 
 

@@ -1,57 +1,98 @@
-"""The whole way for one command: open a model, read the data, capture, split, calibrate."""
+"""The whole way for one command: read the data, capture, split, choose the score space, calibrate."""
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from verify.data.manifest import Manifest, read_manifest
+from verify.data.manifest import Layout, read_manifest
 from verify.errors import UsageError
 from verify.evaluation.cache import EmbeddingCache, default_cache_path
-from verify.evaluation.calibrate import Calibration, calibrate, split_trials
+from verify.evaluation.calibrate import Calibration, Recipe, calibrate, check_confidence
+from verify.evaluation.cohort import NORMS, Cohort, make_cohort
+from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.embeddings import EmbeddedSet, embed_all
+from verify.evaluation.pipeline import Spaces, into_space
+from verify.evaluation.score_files import ScoreFileSource
+from verify.evaluation.targets import Target, checked_targets
+from verify.score_space import ScoreSpace
+from verify.types import Modality
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from verify.data.manifest import Layout
     from verify.evaluation.embeddings import Captures
+    from verify.evaluation.sources import TrialSource
+    from verify.metrics.prediction import Bound
     from verify.types import Capture
 
     Progress = Callable[[Iterator[Capture], int], Iterable[Capture]]
+    AnyPath = str | os.PathLike[str]
 
-# What fits into about a gigabyte; more are sampled unless all are asked for.
-AUTO_TRIALS = 20_000_000
+# Beyond this many non-mated trials a half is sampled, unless all are asked for: a minute or two of arithmetic.
+AUTO_TRIALS = 120_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How scores become operating points; see the options of ``verify calibrate``.
+
+    Attributes:
+        mode: ``1:1`` or ``1:N`` at `gallery_size`.
+        confidence: of the one-sided bounds.
+        bound: ``prediction`` or ``population``.
+        norm: ``none``, ``z``, ``t``, ``s`` or ``as``, with a cohort; `top_k` of ``as``.
+        quality: measures that enter the evidence, () for the default ones; None for none.
+        attempts: of a transaction.
+        extrapolate: let a fitted tail speak where trials cannot.
+        groups: columns to give rates by; () for all that there are.
+        seed: of the split and of whatever is sampled.
+    """
+
+    mode: str = "1:1"
+    gallery_size: int = 0
+    confidence: float = 0.95
+    bound: Bound = "prediction"
+    norm: str = "none"
+    top_k: int | None = None
+    quality: tuple[str, ...] | None = None
+    attempts: int = 1
+    extrapolate: bool = False
+    groups: tuple[str, ...] = ()
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationJob:
-    """What a run of `run_calibration` came to.
+    """What a run came to.
 
     Attributes:
         calibration: the operating points, and the targets without one.
-        manifests: the data as read, with its warnings.
-        embedded: the captures of each set, with failures, copies and conflicting labels.
+        method: how it was done.
+        spaces: the data in the space that it came in and in the one that is judged.
+        cohort: the strangers of a normalisation.
         cache: the file that now holds templates; None if none was kept.
     """
 
     calibration: Calibration
-    manifests: tuple[Manifest, ...] = field(repr=False)
-    embedded: tuple[EmbeddedSet, ...] = field(repr=False)
+    method: Method
+    spaces: Spaces = field(repr=False)
+    cohort: Cohort | None = field(default=None, repr=False)
     cache: Path | None = None
 
 
 def run_calibration(
     capturer: Captures,
-    data: Sequence[str | os.PathLike[str]],
+    data: Sequence[AnyPath],
     *,
-    targets: Sequence[float],
+    targets: Sequence[Target | float],
+    method: Method = Method(),
+    cohort: AnyPath | None = None,
     layout: Layout | str | None = None,
-    seed: int = 0,
-    confidence: float = 0.95,
     max_samples_per_subject: int | None = None,
     trials: str = "auto",
     cache: Path | None = None,
@@ -59,16 +100,16 @@ def run_calibration(
     workers: int | None = None,
     progress: Progress = lambda captures, _: captures,
 ) -> CalibrationJob:
-    """Calibrate one model on folders or CSV files of people.
+    """Calibrate a model on media, several data sets apart from each other.
 
     Args:
         capturer: makes the captures.
-        data: folders or CSV files; each is a set of its own, and no trial is made across sets.
-        targets: FMRs to hold, each in (0, 1).
-        layout: of the data; None guesses it for each.
-        seed: of the split of subjects and of sampled trials.
-        confidence: of the one-sided bounds, in (0, 1).
-        max_samples_per_subject: takes at most so many files of a subject.
+        data: folders and CSV files, each a set.
+        targets: rates to hold; plain numbers are FMRs (mode ``1:N``: FPIRs).
+        method: how.
+        cohort: folder or CSV of strangers, for a normalisation.
+        layout: of the data; None guesses each.
+        max_samples_per_subject: takes that many files of each subject.
         trials: ``all`` non-mated trials of each half, a number to sample, or ``auto``.
         cache: embedding cache file; None takes the platform's place for it.
         keep_cache: False keeps no templates on disk.
@@ -76,16 +117,20 @@ def run_calibration(
         progress: wraps the captures still to be made, given their number.
 
     Raises:
-        UsageError: a target, a number of trials or a layout that cannot be.
+        UsageError: a target, a number of trials or a layout that cannot be, options that contradict each other.
         DataError: malformed data, or none that gives trials.
         StorageError: the cache cannot be used.
     """
+    asked = _checked(targets, method, cohort=cohort)
     max_non_mated = _max_non_mated(trials)
-    manifests = tuple(read_manifest(one, layout=layout) for one in data)
     path = (cache or default_cache_path()) if keep_cache else None
+    sources: list[EmbeddedSource] = []
+    sets: list[EmbeddedSet] = []
     with nullcontext() if path is None else EmbeddingCache(path) as store:
-        embedded = tuple(
-            embed_all(
+
+        def embed(one: AnyPath, how: Layout | str | None) -> tuple[EmbeddedSet, tuple[str, ...]]:
+            manifest = read_manifest(one, layout=how)
+            embedded = embed_all(
                 capturer,
                 manifest,
                 cache=store,
@@ -93,16 +138,106 @@ def run_calibration(
                 workers=workers,
                 progress=progress,
             )
-            for manifest in manifests
-        )
-    calibration = calibrate(
-        [split_trials(one, seed=seed, max_non_mated=max_non_mated) for one in embedded],
-        model_id=capturer.model_id,
-        modality=capturer.modality,
+            return embedded, manifest.warnings
+
+        for one in data:
+            embedded, warnings = embed(one, layout)
+            sets.append(embedded)
+            sources.append(
+                EmbeddedSource.of(
+                    embedded,
+                    model_id=capturer.model_id,
+                    kind=_kind(one),
+                    warnings=warnings,
+                    max_non_mated=max_non_mated,
+                    seed=method.seed,
+                )
+            )
+        strangers = None
+        if cohort is not None:
+            strangers = make_cohort(
+                embed(cohort, None)[0], apart_from=sets, method=method.norm, top_k=method.top_k
+            )
+    recipe = Recipe(capturer.model_id, capturer.modality, attempts=method.attempts)
+    return _calibrated(sources, recipe=recipe, targets=asked, method=method, cohort=strangers, cache=path)
+
+
+def calibrate_scores(
+    files: Sequence[AnyPath],
+    *,
+    targets: Sequence[Target | float],
+    method: Method = Method(),
+    model_id: str | None = None,
+    modality: Modality = Modality.FACE,
+    distances: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CalibrationJob:
+    """Calibrate another matcher's scores, with no model at all.
+
+    Args:
+        files: score files, each a set; see `verify.evaluation.score_files`.
+        targets: rates to hold; plain numbers are FMRs.
+        method: how; without cohort, several attempts and mode ``1:N``, which need captures.
+        model_id: what to call the matcher; its hash stands for a model_id that no verifier of ours has.
+        modality: what the matcher compares.
+        distances: the scores are distances.
+        progress: told (bytes read, bytes in all).
+
+    Raises:
+        UsageError: a target that cannot be, or a method that needs captures.
+        DataError: a file that is no score file, or gives no trials.
+    """
+    asked = _checked(targets, method, cohort=None)
+    sources = [
+        ScoreFileSource.open(one, seed=method.seed, distances=distances, progress=progress) for one in files
+    ]
+    called = model_id or "+".join(source.name for source in sources)
+    digest = hashlib.sha256(f"scores:{called}".encode()).hexdigest()
+    recipe = Recipe(digest, modality, space=ScoreSpace.FOREIGN, attempts=method.attempts)
+    return _calibrated(sources, recipe=recipe, targets=asked, method=method, cohort=None, cache=None)
+
+
+def _calibrated(
+    sources: Sequence[TrialSource],
+    *,
+    recipe: Recipe,
+    targets: Sequence[Target],
+    method: Method,
+    cohort: Cohort | None,
+    cache: Path | None,
+) -> CalibrationJob:
+    spaces = into_space(sources, recipe=recipe, cohort=cohort, quality=method.quality, seed=method.seed)
+    made = calibrate(
+        spaces.judged,
+        recipe=spaces.recipe,
         targets=targets,
-        confidence=confidence,
+        confidence=method.confidence,
+        bound=method.bound,
     )
-    return CalibrationJob(calibration=calibration, manifests=manifests, embedded=embedded, cache=path)
+    return CalibrationJob(calibration=made, method=method, spaces=spaces, cohort=cohort, cache=cache)
+
+
+def _checked(
+    targets: Sequence[Target | float], method: Method, *, cohort: AnyPath | None
+) -> tuple[Target, ...]:
+    """The targets; everything that can be refused before a file is read is refused here."""
+    check_confidence(method.confidence, bound=method.bound)
+    if method.norm not in NORMS:
+        msg = f"norm must be one of {', '.join(NORMS)}, not {method.norm!r}"
+        raise UsageError(msg)
+    if (method.norm != "none") != (cohort is not None):
+        msg = "a normalisation needs a cohort of strangers, and a cohort a normalisation: give --norm and --cohort both"
+        raise UsageError(msg)
+    if method.attempts < 1:
+        msg = f"attempts must be at least 1, not {method.attempts}"
+        raise UsageError(msg)
+    return checked_targets(targets, mode=method.mode)
+
+
+def _kind(path: AnyPath) -> str:
+    from pathlib import Path
+
+    return "manifest" if Path(path).is_file() else "folder"
 
 
 def _max_non_mated(trials: str) -> int | None:

@@ -1,0 +1,88 @@
+"""Options of `verify calibrate`: what it reads and what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from verify.cli.calibration_options import PATH
+
+if TYPE_CHECKING:
+    from verify.evaluation.job import CalibrationJob
+    from verify.facts import CalibrationFacts
+
+LAYOUTS = ("subject-folders", "file-per-subject", "csv")
+_OPTIONS = (
+    click.option("--model", help="Bundle: face, voice, another name, or a path."),
+    click.option("--models-dir", type=PATH, help="Folder of model bundles; default: VERIFY_MODELS."),
+    click.option("--scores", type=PATH, multiple=True, help="Score file of any matcher, CSV or Parquet; needs no model."),
+    click.option("--distances", is_flag=True, help="The scores are distances: lower is more alike."),
+    click.option("--model-id", help="What to call the matcher that made the scores."),
+    click.option("--modality", type=click.Choice(("face", "voice")), default="face", show_default=True, help="Of --scores."),
+    click.option("--trial-list", type=PATH, multiple=True, help="List of pairs of files; DATA is then their folder."),
+    click.option("--layout", type=click.Choice(LAYOUTS), help="How DATA is laid out; guessed if not given."),
+    click.option("--max-samples-per-subject", type=click.IntRange(1), help="Use at most so many files of each."),
+    click.option("--trials", default="auto", help="Non-mated pairs of each half: all, N to sample, auto (120 million)."),
+    click.option("--workers", type=click.IntRange(1), help="Captures under way at once; default: one a CPU."),
+    click.option("--cache", type=PATH, help="Embedding cache file; default: in the platform's cache folder."),
+    click.option("--no-cache", is_flag=True, help="Keep no templates on disk; an interrupted run starts over."),
+    click.option("-o", "--output", type=PATH, default="operating_points.json", show_default=True, help="Where to write."),
+    click.option("--report", type=PATH, help="Report, FILE.html with FILE.json; default: report.html beside the output."),
+    click.option("--no-report", is_flag=True, help="Write operating points only."),
+    click.option("--force", is_flag=True, help="Replace existing output files."),
+    click.option("--install", is_flag=True, help="Replace the model's own operating points instead."),
+)  # fmt: skip
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add all of them to a command, in order."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where a calibration writes: operating points, and the report as page and as facts (None: no report)."""
+
+    points: Path
+    page: Path | None
+
+    def check_free(self, *, replace_points: bool) -> None:
+        """Refuse to replace a file unasked."""
+        files = {} if replace_points else {self.points: "-o"}
+        files |= {path: "--report" for path in (self.page, self.facts) if path is not None}
+        for path, option in files.items():
+            if path.exists():
+                msg = f"{path} exists already: name another file with {option}, or give --force"
+                raise click.UsageError(msg)
+
+    @property
+    def facts(self) -> Path | None:
+        """The report as JSON."""
+        return None if self.page is None else self.page.with_suffix(".json")
+
+    def write(self, job: CalibrationJob, facts: CalibrationFacts) -> list[Path]:
+        """Write everything, the report last; the files written."""
+        from verify.models.cohorts import cohort_file, write_cohort
+        from verify.models.operating_points import write_operating_points
+
+        written: list[Path] = []
+        if job.calibration.points:
+            if job.cohort is not None:
+                digest = write_cohort(self.points.parent, job.cohort.vectors)
+                written.append(cohort_file(self.points.parent, digest))
+            write_operating_points(self.points, job.calibration.points)
+            written.insert(0, self.points)
+        if self.page is not None and self.facts is not None:
+            from verify.report.calibration import calibration_page
+            from verify.report.facts import write_facts, write_text
+
+            write_facts(self.facts, facts)
+            write_text(self.page, calibration_page(facts))
+            written += [self.page, self.facts]
+        return written

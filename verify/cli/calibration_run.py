@@ -1,0 +1,103 @@
+"""From the options of `verify calibrate` to files written."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from verify.cli.calibration_files import Outputs
+from verify.cli.calibration_options import asked_of
+from verify.cli.output import progress
+
+if TYPE_CHECKING:
+    from verify.capture import Capturer
+    from verify.evaluation.job import CalibrationJob
+    from verify.facts import CalibrationFacts
+
+MEDIA_OPTIONS = ("layout", "max_samples_per_subject", "trials", "workers", "cache", "cohort")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A calibration, what the report states, and the files written."""
+
+    title: str
+    job: CalibrationJob
+    facts: CalibrationFacts
+    written: tuple[Path, ...]
+
+
+def run(data: tuple[Path, ...], options: Mapping[str, Any], *, quiet: bool) -> Done:
+    """Calibrate and write; raises before any work if files would be replaced unasked."""
+    from verify.evaluation.facts_of import calibration_facts
+
+    targets, method = asked_of(options)
+    capturer = _capturer(data, options)
+    outputs = _outputs(options, capturer)
+    if capturer is None:
+        from verify.evaluation.job import calibrate_scores
+        from verify.types import Modality
+
+        job = calibrate_scores(
+            options["scores"], targets=targets, method=method, model_id=options["model_id"],
+            modality=Modality(options["modality"]), distances=options["distances"],
+        )  # fmt: skip
+        title, model = ", ".join(path.name for path in options["scores"]), None
+    else:
+        from verify.evaluation.job import run_calibration
+
+        job = run_calibration(
+            capturer, data, targets=targets, method=method, keep_cache=not options["no_cache"],
+            progress=lambda captures, total: progress(captures, total=total, label="capturing", quiet=quiet),
+            **{name: options[name] for name in MEDIA_OPTIONS},
+        )  # fmt: skip
+        title = capturer.bundle.name
+        model = {"name": title, "modality": str(capturer.modality)}
+    facts = calibration_facts(
+        job, title=f"Calibration of {title}", command=shlex.join(["verify", *sys.argv[1:]]),
+        created_at=datetime.now(UTC), model=model,
+    )  # fmt: skip
+    return Done(title, job, facts, tuple(outputs.write(job, facts)))
+
+
+def _capturer(data: tuple[Path, ...], options: Mapping[str, Any]) -> Capturer | None:
+    """The model to capture with; None for score files, which need none."""
+    if options["scores"]:
+        for name in ("model", "install", "cohort", "trial_list"):
+            if options[name] or data:
+                what = "DATA" if data else f"--{name.replace('_', '-')}"
+                msg = f"--scores takes no {what}: the scores are there already"
+                raise click.UsageError(msg)
+        return None
+    if not data:
+        msg = "name DATA (folders or CSV files of people), or a score file with --scores"
+        raise click.UsageError(msg)
+    if not options["model"]:
+        msg = "name the model to calibrate with --model, for example --model face"
+        raise click.UsageError(msg)
+    from verify.capture import Capturer
+
+    return Capturer.open(options["model"], models_dir=options["models_dir"])
+
+
+def _outputs(options: Mapping[str, Any], capturer: Capturer | None) -> Outputs:
+    from verify.models.operating_points import OPERATING_POINTS_FILE
+
+    output = options["output"]
+    page = None if options["no_report"] else options["report"] or output.with_name("report.html")
+    if options["install"] and capturer is not None:
+        if capturer.bundle.is_zipped:
+            msg = f"{options['model']} is a zip, which --install cannot write into: unpack it, or write a file with -o"
+            raise click.UsageError(msg)
+        output = capturer.bundle.path / OPERATING_POINTS_FILE
+    outputs = Outputs(output, page)
+    if not options["force"]:
+        outputs.check_free(replace_points=options["install"])
+    return outputs

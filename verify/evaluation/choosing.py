@@ -1,0 +1,143 @@
+"""Which threshold each view of the data asks for, target by target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from verify.errors import InsufficientTrialsError, UsageError
+from verify.evaluation.mated_thresholds import choose_for_fnmr
+from verify.evaluation.prepare import POOLED, pooled_side
+from verify.evaluation.targets import Kind
+from verify.evaluation.thresholds import ChosenThreshold
+from verify.metrics import mated_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from verify.evaluation.prepare import SplitSet
+    from verify.evaluation.side import Side
+    from verify.evaluation.targets import Target
+    from verify.types import Rate
+
+    Choice = ChosenThreshold | InsufficientTrialsError
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The two sides of one set, or of all sets pooled."""
+
+    name: str
+    calibration: Side
+    test: Side
+
+
+def views_of(sets: Sequence[SplitSet]) -> dict[str, View]:
+    """The pooled view first, then each set's own; a single set is its own whole.
+
+    Raises:
+        UsageError: no set, or two of one name.
+    """
+    if not sets:
+        msg = "there is no data set to calibrate on"
+        raise UsageError(msg)
+    single = {one.name: View(one.name, one.calibration, one.test) for one in sets}
+    if len(single) != len(sets) or POOLED in single:
+        msg = f"data sets need names of their own, not {[one.name for one in sets]}"
+        raise UsageError(msg)
+    if len(sets) == 1:
+        return single
+    whole = View(
+        POOLED, pooled_side([one.calibration for one in sets]), pooled_side([one.test for one in sets])
+    )
+    return {POOLED: whole, **single}
+
+
+def choices_of(
+    view: View,
+    targets: Sequence[Target],
+    *,
+    ladder: Sequence[float],
+    confidence: float,
+    bound: str,
+    ceiling: float,
+    attempts: int,
+) -> tuple[dict[Target, Choice], dict[float, Choice]]:
+    """What the calibration side of a view asks for.
+
+    Args:
+        view: whose calibration side chooses.
+        targets: of mode ``1:1``.
+        ladder: further FMRs.
+        confidence: of the one-sided bounds.
+        bound: ``population`` or ``prediction``.
+        ceiling: no threshold above it can be reached by a score.
+        attempts: per transaction.
+
+    Returns:
+        (target -> choice, FMR of the ladder -> choice).
+    """
+    side = view.calibration
+    fta = fta_of(side, confidence=confidence, bound=bound)
+    by_fmr = {target: fmr_needed(target, fta, attempts=attempts) for target in targets}
+    wanted = sorted({rate for rate in by_fmr.values() if rate is not None} | set(ladder), reverse=True)
+    chosen: Mapping[float, Choice] = (
+        side.non_mated.choose(wanted, confidence=confidence, bound=bound, ceiling=ceiling) if wanted else {}
+    )
+    found: dict[Target, Choice] = {}
+    for target, rate in by_fmr.items():
+        if rate is not None:
+            found[target] = chosen[rate]
+        else:
+            found[target] = _for_rejections(
+                side, target, fta, confidence=confidence, bound=bound, attempts=attempts
+            )
+    return found, {rate: chosen[rate] for rate in ladder}
+
+
+def fmr_needed(target: Target, fta: Rate | None, *, attempts: int = 1) -> float | None:
+    """The FMR whose bound holds the target: FAR = FMR (1 - FTA), so FMR <= target / (1 - lower FTA).
+
+    A transaction of several attempts gives no score only if all of them fail, so its
+    FTA is taken to the power of them. None for targets that limit rejections.
+    """
+    if not target.limits_false_matches:
+        return None
+    if target.kind is Kind.FAR and fta is not None:
+        return min(target.rate / (1.0 - fta.lower**attempts), 1.0 - 1e-9)
+    return target.rate
+
+
+def fta_of(side: Side, *, confidence: float, bound: str = "population") -> Rate | None:
+    """Failure-to-acquire rate with bounds that take each subject as a cluster; None without attempts."""
+    here = [attempt for attempt in side.attempts if side.among[attempt.subject]]
+    if not here:
+        return None
+    return mated_rate(
+        mated=np.array([0.0 if attempt.failure is not None else 1.0 for attempt in here]),
+        subject=np.array([attempt.subject for attempt in here]),
+        threshold=0.5,
+        confidence=confidence,
+        bound=bound,
+    )
+
+
+def _for_rejections(
+    side: Side, target: Target, fta: Rate | None, *, confidence: float, bound: str, attempts: int
+) -> Choice:
+    """FRR = FTA + FNMR (1 - FTA), so FNMR <= (target - upper FTA) / (1 - upper FTA).
+
+    With several attempts a transaction counts as failed if any of them does: more than the truth, never less.
+    """
+    rate = target.rate
+    if target.kind is Kind.FRR and fta is not None:
+        failing = 1.0 - (1.0 - fta.upper) ** attempts
+        if failing >= rate:
+            return InsufficientTrialsError(
+                f"the data cannot support FRR {rate:g}: failures to acquire alone are bounded at {failing:.2g} "
+                f"({fta.errors:,} of {fta.trials:,} attempts); better captures or more subjects are needed"
+            )
+        rate = (rate - failing) / (1.0 - failing)
+    return choose_for_fnmr(side, rate, confidence=confidence, bound=bound)

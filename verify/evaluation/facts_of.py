@@ -1,0 +1,141 @@
+"""A calibration as the facts of its report: everything that is known, in plain JSON values."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from verify import __version__
+from verify.data.splits import CALIBRATION
+from verify.evaluation.analysis import curve, histogram, ladder, side_facts, transfer
+from verify.evaluation.analysis.evidence import evidence
+from verify.evaluation.focus import closer_look
+from verify.evaluation.prepare import among
+from verify.evaluation.verdicts import verdicts
+from verify.facts import SCHEMA
+from verify.score_space import ScoreSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from verify.evaluation.job import CalibrationJob
+    from verify.evaluation.prepare import SplitSet
+    from verify.facts import CalibrationFacts, SetFacts
+
+ATTACKS = (
+    "not measured: no presentation attacks (photos of photos, replayed or synthetic speech) were among the data, and "
+    "matching alone is no defence against them"
+)
+
+
+def calibration_facts(
+    job: CalibrationJob,
+    *,
+    title: str,
+    command: str,
+    created_at: datetime,
+    model: Mapping[str, Any] | None = None,
+) -> CalibrationFacts:
+    """Everything that a report of this calibration states.
+
+    Args:
+        job: the finished calibration.
+        title: of the report.
+        command: that reproduces it.
+        created_at: now, in UTC.
+        model: name, modality and preprocessing of the model; None for score files.
+    """
+    made, recipe, method = job.calibration, job.spaces.recipe, job.method
+    whole = made.whole
+    supported = {rate: t for rate, t in made.rungs.items() if isinstance(t, float)}
+    look = closer_look(job)
+    return {
+        "schema": SCHEMA,
+        "kind": "calibration",
+        "title": title,
+        "created_at": created_at.isoformat(timespec="seconds"),
+        "verify_version": __version__,
+        "command": command,
+        "model": {**model, "model_id": recipe.model_id} if model else {},
+        "score_space": str(recipe.space),
+        "norm": _plain(recipe.norm) if recipe.norm else None,
+        "mode": method.mode,
+        "gallery_size": method.gallery_size,
+        "attempts": recipe.attempts,
+        "confidence": method.confidence,
+        "bound": method.bound,
+        "seed": method.seed,
+        "sets": [set_facts(one, confidence=method.confidence) for one in made.sets],
+        "verdicts": verdicts(made),
+        "ladder": ladder(
+            whole.calibration,
+            whole.test,
+            chosen=made.rungs,
+            confidence=method.confidence,
+            bound=method.bound,
+        ),
+        "curve": curve(whole.test, confidence=method.confidence),
+        "histogram": histogram(whole.test),
+        "transfer": transfer(whole.calibration, whole.test, supported, confidence=method.confidence),
+        "evidence": evidence(
+            whole.calibration,
+            whole.test,
+            llr_map=recipe.llr,
+            scores_are_llrs=recipe.space is ScoreSpace.LLR,
+            seed=method.seed,
+        ),
+        "dependence": look.dependence,
+        "groups": look.groups,
+        "strata": look.strata,
+        "enrolment": look.enrolment,
+        "one_to_n": look.one_to_n,
+        "planning": look.planning,
+        "presentation_attacks": ATTACKS,
+        "notes": [*_notes(job), *look.notes],
+    }
+
+
+def set_facts(one: SplitSet, *, confidence: float) -> SetFacts:
+    """Counts, hashes and warnings of one set."""
+    calibration = side_facts(one.calibration, confidence=confidence)
+    test = side_facts(one.test, confidence=confidence)
+    calibration["possible_non_mated_trials"] = one.possible["calibration"]
+    test["possible_non_mated_trials"] = one.possible["test"]
+    return {
+        "name": one.name,
+        "kind": one.source.kind,
+        "data_sha256": one.source.data_sha256,
+        "split_sha256": one.split.sha256,
+        "disjoint": not (one.calibration.among & one.test.among).any(),
+        "cross_trials_dropped": one.source.crossing(among(one.source, one.split, CALIBRATION)),
+        "calibration": calibration,
+        "test": test,
+        "copies_left_out": one.source.copies,
+        "conflicts": [list(group) for group in one.source.conflicts],
+        "warnings": list(one.source.warnings),
+    }
+
+
+def _notes(job: CalibrationJob) -> list[str]:
+    notes = []
+    for one in job.calibration.sets:
+        for part, side in (("calibration", one.calibration), ("test", one.test)):
+            if side.non_mated.trials < one.possible[part]:
+                notes.append(
+                    f"{one.name}, {part}: {side.non_mated.trials:,} of {one.possible[part]:,} non-mated trials were "
+                    "drawn at random; --trials all takes every one"
+                )
+    if len(job.calibration.sets) > 1:
+        notes.append("no trial was made across two sets: one person may be in both")
+    if job.method.attempts > 1:
+        notes.append(
+            f"all rates are per transaction of {job.method.attempts} attempts, whose best score is judged; "
+            "failures to acquire are per attempt"
+        )
+    return notes
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(value)))
