@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from verify.types import Capture, Decision, Identification
+
+_SPACES = {
+    "llr": "log likelihood ratio",
+    "fused-llr": "log likelihood ratio of several models",
+    **{f"{kind}-norm": f"{kind}-norm, in deviations of strangers' scores" for kind in ("z", "t", "s", "as")},
+}
+_WEAK_NATS, _LARGE_NATS = math.log(2), math.log(1e6)
 
 EXIT_ACCEPT, EXIT_REJECT, EXIT_NO_DECISION, EXIT_BAD_DATA = 0, 1, 3, 4
 
@@ -47,7 +55,12 @@ def print_decision(decision: Decision, *, as_json: bool) -> int:
     click.secho(_headline(decision), bold=True)
     if decision.score is not None and decision.threshold is not None:
         sign = ">=" if decision.accepted else "<"
-        click.echo(f"  score      {decision.score:+.4f} {sign} threshold {decision.threshold:+.4f} (cosine)")
+        space = _SPACES.get(decision.score_space, decision.score_space)
+        click.echo(f"  score      {decision.score:+.4f} {sign} threshold {decision.threshold:+.4f} ({space})")
+        if decision.cosine is not None and decision.score_space != "cosine":
+            click.echo(f"  cosine     {decision.cosine:+.4f}")
+    if decision.llr is not None:
+        click.echo(f"  evidence   {evidence(decision.llr)}")
     _print_basis(decision)
     return _EXIT[decision.outcome]
 
@@ -66,6 +79,23 @@ def print_identification(found: Identification, *, as_json: bool) -> int:
         print_table(("rank", "subject", "score", f"threshold {found.threshold:+.4f}"), rows)
     _print_basis(found)
     return _EXIT[found.outcome]
+
+
+def evidence(llr: float) -> str:
+    """A natural-log likelihood ratio in words, as forensic reports put it.
+
+    >>> evidence(5.48)
+    '240 : 1 for one subject'
+    >>> evidence(-3.0)
+    '20 : 1 for two subjects'
+    """
+    side = "one subject" if llr >= 0 else "two subjects"
+    nats = abs(llr)
+    if nats < _WEAK_NATS:
+        return f"{math.exp(nats):.2f} : 1 for {side}, which is next to none"
+    if nats < _LARGE_NATS:
+        return f"{float(f'{math.exp(nats):.2g}'):,.0f} : 1 for {side}"
+    return f"10^{nats / math.log(10):.0f} : 1 for {side}"
 
 
 def exit_code_of_failures(failures: Iterable[Capture | Reason | None]) -> int:
@@ -91,6 +121,8 @@ def _headline(result: Decision | Identification) -> str:
     name = result.outcome.value.upper().replace("_", " ")
     who = "" if result.subject_id is None else f" {result.subject_id}"
     mark = "" if result.calibrated else "  [UNCALIBRATED: proves no error rate]"
+    if result.operating_point is not None and result.operating_point.extrapolated:
+        mark += "  [EXTRAPOLATED: a fitted tail, not trials, stands behind the threshold]"
     return f"{name}{who} ({result.reason.value}){mark}"
 
 
@@ -98,7 +130,13 @@ def _print_basis(result: Decision | Identification) -> None:
     click.echo(f"  because    {result.message}")
     point = result.operating_point
     if point is not None:
-        fmr = f"FMR {point.fmr.value:.2e} (<= {point.fmr.upper:.2e})"
-        fnmr = f"FNMR {point.fnmr.value:.2%} (<= {point.fnmr.upper:.2%})"
-        click.echo(f"  proof      on unseen subjects {fmr}, {fnmr} at {point.confidence:.0%} confidence")
+        one, other = ("FPIR", "FNIR") if point.mode == "1:N" else ("FMR", "FNMR")
+        per = "" if point.attempts == 1 else f" in transactions of {point.attempts} attempts"
+        rates = (
+            f"{one} {point.fmr.value:.2e} (<= {point.fmr.upper:.2e}), "
+            f"{other} {point.fnmr.value:.2%} (<= {point.fnmr.upper:.2%}){per}"
+        )
+        click.echo(
+            f"  proof      on unseen subjects {rates}, {point.bound} bound at {point.confidence:.0%} confidence"
+        )
     click.echo(f"  model      {result.modality.value} {result.model_id[:12]}")

@@ -24,6 +24,33 @@ _FMR = click.option(
     type=float,
     help="False match rate that a 1:1 decision must hold. [default: the ladder's rung nearest above 0.001]",
 )
+_FAR = click.option(
+    "--far",
+    type=float,
+    help="False accept rate that a 1:1 transaction must hold, in place of --fmr: FAR = FMR (1 - FTA) <= FMR.",
+)
+_POINT = click.option(
+    "--point", metavar="NAME", help="Decide by the operating point of this name, whatever its target."
+)
+_ATTEMPTS = click.option(
+    "--attempts",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Attempts that you grant in one transaction; rates are then per transaction.",
+)
+_EXTRAPOLATED = click.option(
+    "--allow-extrapolated",
+    is_flag=True,
+    help="Also use operating points that a fitted tail supports in place of trials.",
+)
+_DRIFT_LOG = click.option(
+    "--drift-log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="VERIFY_DRIFT_LOG",
+    show_envvar=True,
+    help="Append score and outcome here (no media, templates or names) for `verify monitor`.",
+)
 _FPIR = click.option(
     "--fpir", type=float, help="False alarm rate that a 1:N search must hold. [default: 0.01]"
 )
@@ -56,9 +83,10 @@ def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callab
     return decorate
 
 
-compare_options = _with(_MODEL, _FMR, _FACES, _POINTS, _UNCALIBRATED)
-match_options = _with(_MODEL, _FMR, _FACES, _POINTS, _UNCALIBRATED, gallery_option)
-identify_options = _with(_MODEL, _FPIR, _FACES, _POINTS, _UNCALIBRATED, gallery_option)
+_RULES = (_POINT, _ATTEMPTS, _EXTRAPOLATED, _POINTS, _UNCALIBRATED)
+compare_options = _with(_MODEL, _FMR, _FAR, _FACES, *_RULES, _DRIFT_LOG)
+match_options = _with(_MODEL, _FMR, _FAR, _FACES, *_RULES, _DRIFT_LOG, gallery_option)
+identify_options = _with(_MODEL, _FPIR, _FACES, *_RULES, _DRIFT_LOG, gallery_option)
 enroll_options = _with(_MODEL, _FMR, _POINTS, _UNCALIBRATED, gallery_option)
 
 
@@ -66,32 +94,46 @@ def open_verifier(
     sample: str | Path | None,
     *,
     model: str | None,
-    operating_points: Path | None,
-    uncalibrated: float | None,
+    uncalibrated: float | None = None,
+    operating_points: Path | None = None,
     fmr: float | None = None,
+    far: float | None = None,
     fpir: float | None = None,
-    faces: str = "refuse",
-    gallery: Path | None = None,
+    point: str | None = None,
+    drift_log: Path | None = None,
     **how: Any,
 ) -> Verifier:
     """Open the engine that the options describe; `sample` tells face from voice when no model is named.
 
     Raises:
-        click.UsageError: an option that the uncalibrated threshold would silence.
+        click.UsageError: options that exclude each other.
     """
     from verify.capture import guess_modality
-    from verify.engine import DEFAULT_TARGET_FPIR, Verifier
+    from verify.engine import Verifier
 
-    if uncalibrated is not None and (fmr, fpir, operating_points) != (None, None, None):
-        msg = "--uncalibrated judges by a threshold of your own: it takes no rate and no operating points"
+    _check_by_hand(uncalibrated, fmr, far, fpir, point, operating_points)
+    given = {"--fmr": fmr, "--far": far, "--point": point}
+    several = [name for name, value in given.items() if value is not None]
+    if len(several) > 1:
+        msg = f"{' and '.join(several)} exclude each other: each says by itself which threshold decides"
         raise click.UsageError(msg)
+    if drift_log is not None:
+        from verify.engine.drift_log import DriftLog
+
+        how["on_decision"] = DriftLog(drift_log).record
     return Verifier.open(
         model or (guess_modality(sample).value if sample is not None else "face"),
-        gallery=gallery,
         operating_points=operating_points,
         target_fmr=fmr,
-        target_fpir=DEFAULT_TARGET_FPIR if fpir is None else fpir,
+        target_far=far,
+        target_fpir=fpir,
         uncalibrated=uncalibrated,
-        faces=faces,
+        point=point,
         **how,
     )
+
+
+def _check_by_hand(uncalibrated: float | None, *silenced: object) -> None:
+    if uncalibrated is not None and any(value is not None for value in silenced):
+        msg = "--uncalibrated judges by a threshold of your own: it takes no rate and no operating points"
+        raise click.UsageError(msg)

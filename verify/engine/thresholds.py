@@ -69,7 +69,8 @@ class Judge:
             every decision says which.
         target_far: the FAR that a 1:1 transaction must hold, in (0, 1), in place of `target_fmr`: who
             cannot be captured cannot be accepted, so FAR = FMR (1 - FTA) <= FMR.
-        target_fpir: the FPIR that a 1:N decision must hold, in (0, 1).
+        target_fpir: the FPIR that a 1:N decision must hold, in (0, 1). None takes `DEFAULT_TARGET_FPIR`,
+            or a 1:N point's own rate where one is given by name.
         uncalibrated: a raw cosine threshold in [-1, 1] given by hand, in place of any point.
         point: name of the one point to use, whatever its target, in place of a target.
         attempts: how many attempts your application grants before it turns somebody away, all of which
@@ -89,7 +90,7 @@ class Judge:
         *,
         target_fmr: float | None = None,
         target_far: float | None = None,
-        target_fpir: float = DEFAULT_TARGET_FPIR,
+        target_fpir: float | None = None,
         uncalibrated: float | None = None,
         point: str | None = None,
         attempts: int = 1,
@@ -127,7 +128,8 @@ class Judge:
         self._attempts = attempts
         self.target_far = target_far
         self.target_fmr = self._default_target() if target_fmr is None else target_fmr
-        self.target_fpir = target_fpir
+        self.target_fpir = DEFAULT_TARGET_FPIR if target_fpir is None else target_fpir
+        self._own_fpir = target_fpir is None
 
     def one_to_one(self) -> Ruling:
         """The threshold for a 1:1 comparison at the target FMR or FAR, in any score space."""
@@ -171,9 +173,8 @@ class Judge:
         for point in sorted(cosine, key=lambda p: self._search_order(p, size)):
             times = _searches(point, size)
             bound = times * claim(point, attempts=self._attempts)
-            # who names a point takes its own rate, at the size that it was measured at
-            taken = point is self._named and point.mode == "1:N" and times == 1 and bound < math.inf
-            if taken or at_most(bound, self.target_fpir):
+            named = point is self._named and point.mode == "1:N" and times == 1 and bound < math.inf
+            if (named and self._own_fpir) or at_most(bound, self.target_fpir):
                 return self._ruled_search(point, size, bound)
         each = self.target_fpir / size
         asked = (

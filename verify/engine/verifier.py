@@ -11,7 +11,7 @@ from verify.engine.deciding import Bench, decide_claim, decide_pair, decide_sear
 from verify.engine.enroll import Desk, enroll_subject
 from verify.engine.evidence import Cohorts
 from verify.engine.observer import tell
-from verify.engine.thresholds import DEFAULT_TARGET_FPIR, Judge
+from verify.engine.thresholds import Judge
 from verify.errors import ModelMismatchError, UsageError
 from verify.gallery.entry import DEFAULT_MAX_TEMPLATES
 from verify.gallery.subject import check_subject_id
@@ -39,7 +39,7 @@ class Verifier:
         cohorts: folder of the cohort files that points in a norm space need; None takes the bundle's.
         target_fmr: FMR that 1:1 decisions must hold; None takes the ladder's default rung, see `Judge`.
         target_far: FAR that 1:1 transactions must hold, in place of `target_fmr`.
-        target_fpir: FPIR that 1:N decisions must hold.
+        target_fpir: FPIR that 1:N decisions must hold; None takes 0.01, see `Judge`.
         uncalibrated: raw cosine threshold given by hand; every result then says so.
         point: name of the one operating point to use, whatever its target.
         attempts: how many attempts your application grants in one transaction, see `Judge`.
@@ -65,7 +65,7 @@ class Verifier:
         cohorts: Path | str | None = None,
         target_fmr: float | None = None,
         target_far: float | None = None,
-        target_fpir: float = DEFAULT_TARGET_FPIR,
+        target_fpir: float | None = None,
         uncalibrated: float | None = None,
         point: str | None = None,
         attempts: int = 1,
@@ -109,7 +109,7 @@ class Verifier:
         models_dir: Path | None = None,
         target_fmr: float | None = None,
         target_far: float | None = None,
-        target_fpir: float = DEFAULT_TARGET_FPIR,
+        target_fpir: float | None = None,
         uncalibrated: float | None = None,
         point: str | None = None,
         attempts: int = 1,

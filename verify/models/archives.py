@@ -50,6 +50,11 @@ class Archive:
         """Whether there is such a member."""
         return member in self._sizes
 
+    def names_in(self, folder: str) -> tuple[str, ...]:
+        """Names of the files right in a folder (its path prefix, ``""`` for the root)."""
+        inside = (name[len(folder) :] for name in self._sizes if name.startswith(folder))
+        return tuple(name for name in inside if name and "/" not in name)
+
     def has_card(self) -> bool:
         """Whether this is a zipped bundle: ``card.json`` at its root or in its one folder."""
         return any(name.count("/") <= 1 and name.rsplit("/", 1)[-1] == "card.json" for name in self._sizes)

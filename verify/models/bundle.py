@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from verify.errors import ModelIntegrityError, ModelMismatchError, ModelNotInstalledError
 from verify.models.card import CARD_FILE, NAME_PATTERN, Card, is_plain_file_name, read_card
 from verify.models.operating_points import (
+    COHORT_FILE,
     OPERATING_POINTS_FILE,
     read_operating_points,
     shipped_operating_points,
@@ -251,7 +252,7 @@ def _open_zip(path: Path, *, models_dir: Path) -> ModelBundle:
 
 
 def unpack_bundle(archive: Path, target: Path) -> None:
-    """Write a zipped bundle's card, listed files and operating points to `target`; nothing else.
+    """Write a zipped bundle's card, listed files, operating points and cohorts to `target`; nothing else.
 
     Raises:
         ModelIntegrityError: no zip, no card, a file missing or larger than the card says.
@@ -270,6 +271,8 @@ def unpack_bundle(archive: Path, target: Path) -> None:
             members.write(root + name, target / name, max_bytes=int(facts["size"]))
         if members.has(root + OPERATING_POINTS_FILE):
             members.write(root + OPERATING_POINTS_FILE, target / OPERATING_POINTS_FILE)
+            for name in filter(COHORT_FILE.fullmatch, members.names_in(root)):
+                members.write(root + name, target / name)
 
 
 def read_zipped_card(archive: Path) -> Card:

@@ -11,7 +11,7 @@ from verify.models.assemble import build_bundle
 from verify.models.bundle import open_bundle, unpack_bundle
 from verify.models.card import CARD_FILE, Card, read_card
 from verify.models.local_files import copy_file, is_bundle
-from verify.models.operating_points import OPERATING_POINTS_FILE
+from verify.models.operating_points import COHORT_FILE, OPERATING_POINTS_FILE
 from verify.models.places import canonical_name, default_models_dir
 from verify.models.registry import Entry, entries, find_entry
 from verify.models.selftest import run_selftest
@@ -172,4 +172,7 @@ def _stage(path: Path, folder: Path) -> Card:
     for name in [CARD_FILE, *card.files, OPERATING_POINTS_FILE]:
         if name != OPERATING_POINTS_FILE or (path / name).is_file():
             copy_file(path / name, folder / name)
+    for one in path.iterdir():
+        if COHORT_FILE.fullmatch(one.name) and one.is_file():
+            copy_file(one, folder / one.name)
     return card

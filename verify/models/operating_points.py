@@ -11,6 +11,7 @@ Schema 1 knew raw cosines only; its files are read as such. What a point's field
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from verify.types import OperatingPoint
 
 OPERATING_POINTS_FILE = "operating_points.json"
+COHORT_FILE = re.compile(r"cohort-[0-9a-f]{12}\.npy")  # see `verify.models.cohorts`
 SCHEMA = 2
 _SHIPPED = Path(__file__).with_name("operating_points")
 
