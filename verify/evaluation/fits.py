@@ -37,8 +37,9 @@ def terms_of(measures: Sequence[str], *, modality: Modality, known: Sequence[str
     Raises:
         UsageError: a measure that no capture has.
     """
-    defaults = {term.measure: term for term in DEFAULT_TERMS[str(modality)]}
-    chosen = tuple(defaults.get(name, TermSpec(name)) for name in measures) or tuple(defaults.values())
+    defaults = DEFAULT_TERMS[str(modality)]  # a measure may have several terms
+    named = ([term for term in defaults if term.measure == name] or [TermSpec(name)] for name in measures)
+    chosen = tuple(term for terms in named for term in terms) or defaults
     for term in chosen:
         if term.measure not in known:
             msg = (

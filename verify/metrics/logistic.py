@@ -48,7 +48,10 @@ class TermSpec:
 
 DEFAULT_TERMS: Mapping[str, tuple[TermSpec, ...]] = MappingProxyType(
     {
-        "voice": (TermSpec("net_speech_s", Transform.LOG, Combine.MIN),),
+        "voice": (
+            TermSpec("net_speech_s", Transform.LOG, Combine.MIN),
+            TermSpec("net_speech_s", Transform.LOG, Combine.MAX),
+        ),
         "face": (TermSpec("sharpness", Transform.IDENTITY, Combine.MIN),),
     }
 )
