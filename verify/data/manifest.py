@@ -9,21 +9,19 @@ Three layouts are understood:
 
 from __future__ import annotations
 
-import csv
-import io
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verify.data.manifest_csv import read_lines
+from verify.data.subjects import check_subject_id, near_equal_subjects
 from verify.errors import ManifestError, UsageError
-from verify.types import MAX_SUBJECT_ID_BYTES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff")
 RECORDING_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au")
@@ -69,6 +67,26 @@ class Manifest:
         """The subject ids, each once, in order."""
         return tuple(sorted({entry.subject_id for entry in self.entries}))
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The further columns of a CSV, in order."""
+        return tuple(self.entries[0].labels) if self.entries else ()
+
+
+def refuse_one_subject(manifest: Manifest) -> None:
+    """Refuse a manifest of a single person, on whom no false match can be measured.
+
+    Raises:
+        ManifestError: all files are of one subject.
+    """
+    subjects = manifest.subjects
+    if len(subjects) == 1:
+        msg = (
+            f"{manifest.name}: all {len(manifest.entries)} files are of one subject, {subjects[0]!r}, and a false "
+            "match takes two people: bring more subjects (in a folder: one sub-folder a subject)"
+        )
+        raise ManifestError(msg)
+
 
 def read_manifest(
     source: str | os.PathLike[str], *, layout: Layout | str | None = None, must_exist: bool = True
@@ -94,8 +112,10 @@ def read_manifest(
         msg = f"{path}: layout {chosen} needs a {'CSV file' if chosen is Layout.CSV else 'folder'}"
         raise ManifestError(msg)
     skipped: Counter[str] = Counter()
+    warnings: tuple[str, ...] = ()
     if chosen is Layout.CSV:
-        entries = _from_csv(path, must_exist=must_exist)
+        lines, warnings = read_lines(path, must_exist=must_exist)
+        entries = [Entry(line.subject_id, line.path, line.session, line.labels) for line in lines]
     elif chosen is Layout.FILE_PER_SUBJECT:
         entries = [Entry(subject_id=file.stem, path=file) for file in _media(path, skipped, deep=False)]
     else:
@@ -110,24 +130,8 @@ def read_manifest(
         name=path.resolve().stem if chosen is Layout.CSV else path.resolve().name,
         entries=tuple(entries),
         skipped=dict(skipped),
-        warnings=tuple(near_equal_subjects(entry.subject_id for entry in entries)),
+        warnings=(*near_equal_subjects(entry.subject_id for entry in entries), *warnings),
     )
-
-
-def near_equal_subjects(subject_ids: Iterable[str]) -> Iterator[str]:
-    """Warn of subject ids that differ only by case, spaces or Unicode form: likely one person."""
-    spellings: defaultdict[str, set[str]] = defaultdict(set)
-    for subject_id in subject_ids:
-        spellings[folded_subject(subject_id)].add(subject_id)
-    for group in spellings.values():
-        if len(group) > 1:
-            names = " and ".join(repr(name) for name in sorted(group))
-            yield f"{names} look like one subject in two spellings"
-
-
-def folded_subject(subject_id: str) -> str:
-    """The spelling that near-equal subject ids share: Unicode NFKC, one case, single inner spaces."""
-    return " ".join(unicodedata.normalize("NFKC", subject_id).casefold().split())
 
 
 def _known_layout(name: Layout | str) -> Layout:
@@ -175,82 +179,3 @@ def _media(folder: Path, skipped: Counter[str], *, deep: bool) -> Iterator[Path]
             yield child
         else:
             skipped["not media"] += 1
-
-
-def _from_csv(path: Path, *, must_exist: bool) -> list[Entry]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets write
-    except UnicodeDecodeError as error:
-        msg = f"{path}: not UTF-8 at byte {error.start}; save it as 'CSV UTF-8'"
-        raise ManifestError(msg) from error
-    if "\0" in text:
-        msg = f"{path}: holds NUL bytes, so it is no CSV text"
-        raise ManifestError(msg)
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    entries: list[Entry] = []
-    try:
-        header = [name.strip() for name in next(rows, [])]
-        _check_header(header, path)
-        for row in rows:
-            if any(cell.strip() for cell in row):
-                entry = _csv_entry(row, header, path, line=rows.line_num, must_exist=must_exist)
-                entries.append(entry)
-    except csv.Error as error:
-        msg = f"{path}, line {rows.line_num}: {error}"
-        raise ManifestError(msg) from error
-    return entries
-
-
-def _check_header(header: Sequence[str], path: Path) -> None:
-    for needed in ("subject", "path"):
-        if needed not in header:
-            msg = (
-                f"{path}, line 1: no column '{needed}'; the header must read subject,path[,session,group...]"
-            )
-            raise ManifestError(msg)
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        msg = f"{path}, line 1: column {twice[0]!r} stands there twice"
-        raise ManifestError(msg)
-
-
-def _csv_entry(
-    row: Sequence[str], header: Sequence[str], path: Path, *, line: int, must_exist: bool
-) -> Entry:
-    where = f"{path}, line {line}"
-    if len(row) != len(header):
-        msg = f"{where}: {len(row)} cells where the header has {len(header)}"
-        raise ManifestError(msg)
-    cells = dict(zip(header, row, strict=True))
-    subject_id, name = cells.pop("subject"), cells.pop("path").strip()
-    check_subject_id(subject_id, where=where)
-    if not name:
-        msg = f"{where}: the path is empty"
-        raise ManifestError(msg)
-    file = path.parent / name
-    if must_exist and not file.is_file():
-        problem = "is a folder" if file.is_dir() else "is not there"
-        msg = f"{where}: {name} {problem} (paths are relative to {path.parent})"
-        raise ManifestError(msg)
-    return Entry(subject_id=subject_id, path=file, session=cells.pop("session", ""), labels=cells)
-
-
-def check_subject_id(subject_id: str, *, where: str) -> None:
-    """Refuse a subject id that cannot be one.
-
-    Args:
-        subject_id: the id.
-        where: begins the message: the file and line.
-
-    Raises:
-        ManifestError: it is empty, too long, or cannot be printed.
-    """
-    if not subject_id.strip():
-        msg = f"{where}: the subject is empty"
-        raise ManifestError(msg)
-    if len(subject_id.encode(errors="replace")) > MAX_SUBJECT_ID_BYTES:
-        msg = f"{where}: the subject {subject_id[:40]!r}... is longer than {MAX_SUBJECT_ID_BYTES} bytes"
-        raise ManifestError(msg)
-    if not subject_id.isprintable():
-        msg = f"{where}: the subject {subject_id!r} holds characters that cannot be printed"
-        raise ManifestError(msg)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verify.data.manifest import folded_subject
+from verify.data.subjects import folded_subject
 from verify.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:

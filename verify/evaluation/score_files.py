@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.errors import ScoreError, UsageError
+from verify.evaluation.score_arrow import arrow_csv_rows, arrow_is_there, open_parquet
 from verify.evaluation.score_bytes import HashedFile, Packing, header_and_sample, look_at, opened
 from verify.evaluation.score_columns import numeric_columns, plan_columns
 from verify.evaluation.score_intake import Intake, record_type
-from verify.evaluation.score_rows import arrow_csv_rows, arrow_is_there, csv_rows, open_parquet
+from verify.evaluation.score_rows import csv_rows
 from verify.evaluation.sources import Attempt, TrialBlock
 from verify.evaluation.spool import Spool, check_room, in_words
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify.data.manifest import check_subject_id, folded_subject, near_equal_subjects
+from verify.data.subjects import check_subject_id, folded_subject, near_equal_subjects
 from verify.errors import ManifestError, ScoreError
 from verify.evaluation.names import Attempts, Labels, Names
 from verify.evaluation.score_checks import Repeats, SampleOfScores

@@ -63,7 +63,7 @@ class Spool:
             parts = [records]
         try:
             for part in parts:
-                self._file.write(memoryview(np.ascontiguousarray(part)).cast("B"))
+                self._file.write(np.ascontiguousarray(part).view(np.uint8).data)
         except OSError as error:
             raise self._storage_error(error) from error
 
@@ -83,7 +83,7 @@ class Spool:
             try:
                 with self._lock:
                     self._file.seek(start * self.dtype.itemsize)
-                    got = self._file.readinto(memoryview(block).cast("B"))
+                    got = self._file.readinto(block.view(np.uint8).data)
             except OSError as error:
                 raise self._storage_error(error) from error
             if got != block.nbytes:
