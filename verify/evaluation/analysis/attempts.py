@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from verify.types import Rate
 
 
-def side_facts(side: Side, *, confidence: float = 0.95) -> SideFacts:
+def side_facts(side: Side, *, confidence: float = 0.95, possible: int | None = None) -> SideFacts:
     """Counts of one side, with its failures to acquire by reason, most frequent first.
 
     Args:
         side: calibration or test.
         confidence: of the one-sided bounds on FTA and FTE.
+        possible: number of non-mated trials that there are, scored or not; None counts the pairs of
+            usable samples.
     """
     here = [attempt for attempt in side.attempts if side.among[attempt.subject]]
     reasons = Counter(str(attempt.failure) for attempt in here if attempt.failure is not None)
@@ -33,7 +35,7 @@ def side_facts(side: Side, *, confidence: float = 0.95) -> SideFacts:
         "samples": int(side.samples_seen),
         "mated_trials": int(side.mated.size),
         "non_mated_trials": int(side.non_mated.trials),
-        "possible_non_mated_trials": _possible(side),
+        "possible_non_mated_trials": _possible(side) if possible is None else possible,
         "attempts": len(here),
         "failures_to_acquire": dict(reasons.most_common()),
         "fta": rate_facts(fta_of(side, confidence=confidence)),

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.errors import InsufficientTrialsError
-from verify.evaluation.analysis.rates import fmr_of, fnmr_of
+from verify.evaluation.analysis.rates import fnmr_of
 from verify.metrics.intervals import quantile, wilson_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,14 +55,14 @@ def curve(test: Side, *, points: int = 801, confidence: float = 0.95) -> Curve:
     fmr_low, fmr_high = _bounds(
         fmr,
         _knots(thresholds, fmr, highest=_TAIL),
-        lambda t: fmr_of(test, threshold=t),
+        test.non_mated.rates,
         trials=test.non_mated.trials,
         confidence=confidence,
     )
     fnmr_low, fnmr_high = _bounds(
         fnmr,
         _knots(thresholds, fnmr, highest=1.0),
-        lambda t: fnmr_of(test, threshold=t),
+        lambda chosen: [fnmr_of(test, threshold=t) for t in chosen.tolist()],
         trials=mated.size,
         confidence=confidence,
     )
@@ -126,8 +126,9 @@ def _thresholds(test: Side, mated: NDArray[np.float64], *, points: int) -> NDArr
     ]
     ranks = np.geomspace(1, max(1.0, mated.size / 2), quarter)
     genuine = mated[np.minimum(ranks.astype(np.int64), mated.size - 1)]
-    unique: NDArray[np.float64] = np.unique(np.concatenate([even, impostor, genuine, [low, end]]))
-    return unique[unique <= end]
+    unique = np.unique(np.concatenate([even, impostor, genuine, [low, end]]))
+    inside: NDArray[np.float64] = unique[unique <= end]
+    return inside
 
 
 def _knots(
@@ -140,7 +141,8 @@ def _knots(
     order = usable[np.argsort(rates[usable], kind="stable")]
     wanted = np.geomspace(rates[order[0]], rates[order[-1]], _KNOTS)
     places = np.clip(np.searchsorted(rates[order], wanted), 0, order.size - 1)
-    return np.unique(thresholds[order[places]])
+    chosen: NDArray[np.float64] = np.unique(thresholds[order[places]])
+    return chosen
 
 
 def _carried(upper: NDArray[np.float64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,13 +156,13 @@ def _carried(upper: NDArray[np.float64], rates: NDArray[np.float64]) -> NDArray[
 def _bounds(
     rates: NDArray[np.float64],
     knots: NDArray[np.float64],
-    measured: Callable[[float], Rate | None],
+    measured: Callable[[NDArray[np.float64]], Sequence[Rate | None]],
     *,
     trials: int,
     confidence: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Two-sided Wilson bounds with the design effect interpolated over the logarithm of the rate."""
-    found = [rate for rate in map(measured, knots.tolist()) if rate is not None and rate.errors]
+    found = [rate for rate in measured(knots) if rate is not None and rate.errors] if knots.size else []
     n_eff = np.full(rates.size, float(trials))
     if found:
         found.sort(key=lambda rate: rate.errors)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from verify.evaluation.side import Side
     from verify.facts import Rung, Transfer
+    from verify.metrics.prediction import Bound
 
 LADDER = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _EXTRAPOLATED = "EXTRAPOLATED: a tail fitted to the scores, not trials, stands behind this threshold"
@@ -22,7 +23,7 @@ def ladder(
     *,
     chosen: Mapping[float, float | str],
     confidence: float = 0.95,
-    bound: str = "population",
+    bound: Bound = "population",
     extrapolated: Collection[float] = (),
 ) -> list[Rung]:
     """One rung for each target, loosest first.
@@ -89,7 +90,7 @@ def _rung(
     target: float,
     choice: float | str,
     confidence: float,
-    bound: str,
+    bound: Bound,
     fitted: bool,
 ) -> Rung:
     if isinstance(choice, str):

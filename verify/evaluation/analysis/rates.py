@@ -10,6 +10,7 @@ from verify.metrics.dyadic import mated_rate
 if TYPE_CHECKING:
     from verify.evaluation.side import Side
     from verify.facts import RateFacts
+    from verify.metrics.prediction import Bound
     from verify.types import Rate
 
 
@@ -19,8 +20,11 @@ def rate_facts(rate: Rate | None) -> RateFacts | None:
     Args:
         rate: as measured.
     """
-    if rate is None or not rate.trials:
-        return None
+    return None if rate is None or not rate.trials else facts_of(rate)
+
+
+def facts_of(rate: Rate) -> RateFacts:
+    """A rate that has trials as plain JSON values."""
     return {
         "value": rate.value,
         "errors": int(rate.errors),
@@ -33,7 +37,7 @@ def rate_facts(rate: Rate | None) -> RateFacts | None:
 
 
 def fmr_of(
-    side: Side, *, threshold: float, confidence: float = 0.95, bound: str = "population"
+    side: Side, *, threshold: float, confidence: float = 0.95, bound: Bound = "population"
 ) -> Rate | None:
     """FMR of a side with dyadic bounds; None without non-mated trials.
 
@@ -49,7 +53,7 @@ def fmr_of(
 
 
 def fnmr_of(
-    side: Side, *, threshold: float, confidence: float = 0.95, bound: str = "population"
+    side: Side, *, threshold: float, confidence: float = 0.95, bound: Bound = "population"
 ) -> Rate | None:
     """FNMR of a side with bounds that take each subject as a cluster; None without mated trials.
 
