@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from verify.cli.calibration_files import file_options
 from verify.cli.calibration_options import PATH, method_options
 from verify.cli.output import json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXIT_INSUFFICIENT = 4
 

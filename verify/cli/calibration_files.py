@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +10,9 @@ import click
 from verify.cli.calibration_options import PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from verify.evaluation.job import CalibrationJob
     from verify.facts import CalibrationFacts
 
@@ -19,19 +20,19 @@ LAYOUTS = ("subject-folders", "file-per-subject", "csv")
 _OPTIONS = (
     click.option("--model", help="Bundle: face, voice, another name, or a path."),
     click.option("--models-dir", type=PATH, help="Folder of model bundles; default: VERIFY_MODELS."),
-    click.option("--scores", type=PATH, multiple=True, help="Score file of any matcher, CSV or Parquet; needs no model."),
+    click.option("--scores", type=PATH, multiple=True, help="Any matcher's scores, CSV or Parquet."),
     click.option("--distances", is_flag=True, help="The scores are distances: lower is more alike."),
     click.option("--model-id", help="What to call the matcher that made the scores."),
-    click.option("--modality", type=click.Choice(("face", "voice")), default="face", show_default=True, help="Of --scores."),
+    click.option("--modality", type=click.Choice(("face", "voice")), default="face", help="Of --scores."),
     click.option("--trial-list", type=PATH, multiple=True, help="List of pairs of files; DATA is then their folder."),
     click.option("--layout", type=click.Choice(LAYOUTS), help="How DATA is laid out; guessed if not given."),
     click.option("--max-samples-per-subject", type=click.IntRange(1), help="Use at most so many files of each."),
-    click.option("--trials", default="auto", help="Non-mated pairs of each half: all, N to sample, auto (120 million)."),
+    click.option("--trials", default="auto", help="Non-mated pairs a half: all, N to sample, auto (120 million)."),
     click.option("--workers", type=click.IntRange(1), help="Captures under way at once; default: one a CPU."),
     click.option("--cache", type=PATH, help="Embedding cache file; default: in the platform's cache folder."),
     click.option("--no-cache", is_flag=True, help="Keep no templates on disk; an interrupted run starts over."),
-    click.option("-o", "--output", type=PATH, default="operating_points.json", show_default=True, help="Where to write."),
-    click.option("--report", type=PATH, help="Report, FILE.html with FILE.json; default: report.html beside the output."),
+    click.option("-o", "--output", type=PATH, default="operating_points.json", help="Where to write (operating_points.json)."),
+    click.option("--report", type=PATH, help="FILE.html, with FILE.json; default: report.html beside the output."),
     click.option("--no-report", is_flag=True, help="Write operating points only."),
     click.option("--force", is_flag=True, help="Replace existing output files."),
     click.option("--install", is_flag=True, help="Replace the model's own operating points instead."),

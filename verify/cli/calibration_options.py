@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from verify.evaluation.job import Method
     from verify.evaluation.targets import Target
 
@@ -28,7 +29,7 @@ _TARGETS = tuple(
     for kind in KINDS
 )
 _METHOD = (
-    click.option("--mode", type=click.Choice(("1:1", "1:N")), default="1:1", show_default=True, help="Claim or search."),
+    click.option("--mode", type=click.Choice(("1:1", "1:N")), default="1:1", help="Claims (default) or searches."),
     click.option("--gallery-size", type=click.IntRange(1), help="Mode 1:N: subjects enrolled."),
     click.option("--confidence", default=0.95, show_default=True, help="Of the one-sided bounds."),
     click.option(
@@ -46,8 +47,8 @@ _METHOD = (
         help="Let quality enter the evidence; --quality=a,b names the measures.",
     ),
     click.option("--attempts", type=click.IntRange(1), default=1, show_default=True, help="Attempts of a transaction."),
-    click.option("--extrapolate", is_flag=True, help="Where trials cannot support a target, fit a tail and say EXTRAPOLATED."),
-    click.option("--groups", multiple=True, metavar="COLUMN", help="Rates by this column of the manifest; default: all."),
+    click.option("--extrapolate", is_flag=True, help="Beyond the trials: fit a tail, and say EXTRAPOLATED."),
+    click.option("--groups", multiple=True, metavar="COLUMN", help="Rates by this manifest column; default: all."),
     click.option("--seed", default=0, show_default=True, help="Of the split and of sampled trials."),
 )  # fmt: skip
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +15,9 @@ from verify.cli.calibration_options import asked_of
 from verify.cli.output import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from verify.capture import Capturer
     from verify.evaluation.job import CalibrationJob
     from verify.facts import CalibrationFacts
@@ -55,6 +56,7 @@ def run(data: tuple[Path, ...], options: Mapping[str, Any], *, quiet: bool) -> D
 
         job = run_calibration(
             capturer, data, targets=targets, method=method, keep_cache=not options["no_cache"],
+            trial_lists=options["trial_list"],
             progress=lambda captures, total: progress(captures, total=total, label="capturing", quiet=quiet),
             **{name: options[name] for name in MEDIA_OPTIONS},
         )  # fmt: skip
@@ -76,7 +78,7 @@ def _capturer(data: tuple[Path, ...], options: Mapping[str, Any]) -> Capturer | 
                 msg = f"--scores takes no {what}: the scores are there already"
                 raise click.UsageError(msg)
         return None
-    if not data:
+    if not data and not options["trial_list"]:
         msg = "name DATA (folders or CSV files of people), or a score file with --scores"
         raise click.UsageError(msg)
     if not options["model"]:

@@ -59,6 +59,7 @@ class Recipe:
         norm: behind a norm space.
         llr: from the scores to evidence; in the space ``llr`` it made the scores.
         attempts: attempts of a transaction, whose best score is judged.
+        mode: ``1:1``, or ``1:N`` for searches among `gallery_size` subjects.
     """
 
     model_id: str
@@ -67,6 +68,8 @@ class Recipe:
     norm: ScoreNorm | None = None
     llr: LlrMap | None = None
     attempts: int = 1
+    mode: str = "1:1"
+    gallery_size: int = 0
 
     @property
     def ceiling(self) -> float:
@@ -111,7 +114,7 @@ def calibrate(
     Args:
         sets: the data; no trial is made across two of them.
         recipe: what the scores are.
-        targets: rates to hold; plain numbers are FMRs.
+        targets: rates to hold; plain numbers are FMRs (mode ``1:N``: FPIRs).
         confidence: of the one-sided bounds.
         bound: ``prediction``: the bound is on what as many further people will show; ``population``:
             on the rate over all people like these.
@@ -120,7 +123,7 @@ def calibrate(
         UsageError: no targets, one outside (0, 1), or a confidence outside [0.5, 1).
         InsufficientTrialsError: there are no mated test trials at all.
     """
-    asked = checked_targets(targets, mode="1:1")
+    asked = checked_targets(targets, mode=recipe.mode)
     check_confidence(confidence, bound=bound)
     views = views_of(sets)
     whole = next(iter(views))
@@ -299,6 +302,8 @@ def _point(
         asked_kind=str(target.kind),
         asked_rate=target.rate,
         attempts=recipe.attempts,
+        mode=recipe.mode,
+        gallery_size=recipe.gallery_size,
         norm=None if recipe.space is ScoreSpace.LLR else recipe.norm,
         llr=recipe.llr,
     )

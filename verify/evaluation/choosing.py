@@ -11,7 +11,6 @@ from verify.errors import InsufficientTrialsError, UsageError
 from verify.evaluation.mated_thresholds import choose_for_fnmr
 from verify.evaluation.prepare import POOLED, pooled_side
 from verify.evaluation.targets import Kind
-from verify.evaluation.thresholds import ChosenThreshold
 from verify.metrics import mated_rate
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from verify.evaluation.prepare import SplitSet
     from verify.evaluation.side import Side
     from verify.evaluation.targets import Target
+    from verify.evaluation.thresholds import ChosenThreshold
+    from verify.metrics.prediction import Bound
     from verify.types import Rate
 
     Choice = ChosenThreshold | InsufficientTrialsError
@@ -61,7 +62,7 @@ def choices_of(
     *,
     ladder: Sequence[float],
     confidence: float,
-    bound: str,
+    bound: Bound,
     ceiling: float,
     attempts: int,
 ) -> tuple[dict[Target, Choice], dict[float, Choice]]:
@@ -110,7 +111,7 @@ def fmr_needed(target: Target, fta: Rate | None, *, attempts: int = 1) -> float 
     return target.rate
 
 
-def fta_of(side: Side, *, confidence: float, bound: str = "population") -> Rate | None:
+def fta_of(side: Side, *, confidence: float, bound: Bound = "population") -> Rate | None:
     """Failure-to-acquire rate with bounds that take each subject as a cluster; None without attempts."""
     here = [attempt for attempt in side.attempts if side.among[attempt.subject]]
     if not here:
@@ -125,7 +126,7 @@ def fta_of(side: Side, *, confidence: float, bound: str = "population") -> Rate 
 
 
 def _for_rejections(
-    side: Side, target: Target, fta: Rate | None, *, confidence: float, bound: str, attempts: int
+    side: Side, target: Target, fta: Rate | None, *, confidence: float, bound: Bound, attempts: int
 ) -> Choice:
     """FRR = FTA + FNMR (1 - FTA), so FNMR <= (target - upper FTA) / (1 - upper FTA).
 

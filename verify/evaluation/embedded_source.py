@@ -179,15 +179,14 @@ class EmbeddedSource:
         """The trials of attempts `a` against attempts `b`, both (n,)."""
         if scores is None:
             scores = np.einsum("nd,nd->n", self.vectors[a], self.vectors[b])
-        a, b = a.astype(np.int32), b.astype(np.int32)
         left, right = self.owner[a], self.owner[b]
         return TrialBlock(
             score=np.clip(scores, -1.0, 1.0),
             mated=left == right,
             subject_a=left,
             subject_b=right,
-            attempt_a=a,
-            attempt_b=b,
+            attempt_a=a.astype(np.int32),
+            attempt_b=b.astype(np.int32),
             quality={name: (self.quality[name][a], self.quality[name][b]) for name in measures},
         )
 
@@ -278,9 +277,9 @@ def _place_in_run(owner: NDArray[np.int32]) -> NDArray[np.intp]:
 
 def _whole_subjects(owner: NDArray[np.int32], *, columns: int) -> Iterator[tuple[int, int]]:
     """Rows (start, end) of whole subjects, about `CELLS` scores each; `owner` has equals side by side."""
-    ends = np.append(np.flatnonzero(owner[1:] != owner[:-1]) + 1, owner.size) if owner.size else []
+    ends = [*(np.flatnonzero(owner[1:] != owner[:-1]) + 1).tolist(), owner.size]
     start, wanted = 0, max(1, CELLS // max(1, columns))
-    for end in np.asarray(ends).tolist():
+    for end in ends:
         if end - start >= wanted or end == owner.size:
             yield start, end
             start = end

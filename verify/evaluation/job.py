@@ -17,6 +17,7 @@ from verify.evaluation.embeddings import EmbeddedSet, embed_all
 from verify.evaluation.pipeline import Spaces, into_space
 from verify.evaluation.score_files import ScoreFileSource
 from verify.evaluation.targets import Target, checked_targets
+from verify.evaluation.trial_lists import TrialListSource
 from verify.score_space import ScoreSpace
 from verify.types import Modality
 
@@ -91,6 +92,7 @@ def run_calibration(
     *,
     targets: Sequence[Target | float],
     method: Method = Method(),
+    trial_lists: Sequence[AnyPath] = (),
     cohort: AnyPath | None = None,
     layout: Layout | str | None = None,
     max_samples_per_subject: int | None = None,
@@ -104,9 +106,10 @@ def run_calibration(
 
     Args:
         capturer: makes the captures.
-        data: folders and CSV files, each a set.
+        data: folders and CSV files, each a set; with trial lists, the one folder that these refer to.
         targets: rates to hold; plain numbers are FMRs (mode ``1:N``: FPIRs).
         method: how.
+        trial_lists: lists of pairs of files, each a set, in place of all pairs of `data`.
         cohort: folder or CSV of strangers, for a normalisation.
         layout: of the data; None guesses each.
         max_samples_per_subject: takes that many files of each subject.
@@ -123,8 +126,11 @@ def run_calibration(
     """
     asked = _checked(targets, method, cohort=cohort)
     max_non_mated = _max_non_mated(trials)
+    if trial_lists and len(data) > 1:
+        msg = f"a trial list refers to one folder of media, not to {len(data)}"
+        raise UsageError(msg)
     path = (cache or default_cache_path()) if keep_cache else None
-    sources: list[EmbeddedSource] = []
+    sources: list[TrialSource] = []
     sets: list[EmbeddedSet] = []
     with nullcontext() if path is None else EmbeddingCache(path) as store:
 
@@ -140,7 +146,18 @@ def run_calibration(
             )
             return embedded, manifest.warnings
 
-        for one in data:
+        sources.extend(
+            TrialListSource.open(
+                listed,
+                capturer=capturer,
+                media_root=data[0] if data else None,
+                cache=store,
+                workers=workers,
+                progress=progress,
+            )
+            for listed in trial_lists
+        )
+        for one in () if trial_lists else data:
             embedded, warnings = embed(one, layout)
             sets.append(embedded)
             sources.append(
@@ -158,7 +175,13 @@ def run_calibration(
             strangers = make_cohort(
                 embed(cohort, None)[0], apart_from=sets, method=method.norm, top_k=method.top_k
             )
-    recipe = Recipe(capturer.model_id, capturer.modality, attempts=method.attempts)
+    recipe = Recipe(
+        capturer.model_id,
+        capturer.modality,
+        attempts=method.attempts,
+        mode=method.mode,
+        gallery_size=method.gallery_size,
+    )
     return _calibrated(sources, recipe=recipe, targets=asked, method=method, cohort=strangers, cache=path)
 
 
@@ -170,7 +193,7 @@ def calibrate_scores(
     model_id: str | None = None,
     modality: Modality = Modality.FACE,
     distances: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> CalibrationJob:
     """Calibrate another matcher's scores, with no model at all.
 
@@ -227,6 +250,9 @@ def _checked(
         raise UsageError(msg)
     if (method.norm != "none") != (cohort is not None):
         msg = "a normalisation needs a cohort of strangers, and a cohort a normalisation: give --norm and --cohort both"
+        raise UsageError(msg)
+    if (method.mode == "1:N") != (method.gallery_size > 0):
+        msg = "searches need the number of subjects enrolled, and only they do: --mode 1:N goes with --gallery-size"
         raise UsageError(msg)
     if method.attempts < 1:
         msg = f"attempts must be at least 1, not {method.attempts}"

@@ -14,11 +14,12 @@ from verify.metrics.rates import threshold_at_fnmr
 
 if TYPE_CHECKING:
     from verify.evaluation.side import Side
+    from verify.metrics.prediction import Bound
     from verify.types import Rate
 
 
 def choose_for_fnmr(
-    side: Side, target: float, *, confidence: float, bound: str
+    side: Side, target: float, *, confidence: float, bound: Bound
 ) -> ChosenThreshold | InsufficientTrialsError:
     """The largest observed mated score whose upper bound on the FNMR is at or below the target.
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.errors import UsageError
-from verify.evaluation.calibrate import Recipe
 from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.fits import fit_plain, fit_with_quality, terms_of
 from verify.evaluation.prepare import SplitSet, pooled_side, split_set
+from verify.evaluation.searching import as_searches
 from verify.evaluation.spaces import LlrSource, NormalisedSource, TransactionSource
 from verify.metrics.normalisation import CohortStats, cohort_stats
 from verify.score_space import ScoreSpace
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from verify.evaluation.calibrate import Recipe
     from verify.evaluation.cohort import Cohort
     from verify.evaluation.sources import TrialSource
     from verify.score_space import LlrMap
@@ -78,6 +79,12 @@ def into_space(
         mapping = fit_with_quality(raw, terms=terms, norm=recipe.norm, seed=seed)
         recipe = dataclasses.replace(recipe, space=ScoreSpace.LLR)
     recipe = dataclasses.replace(recipe, llr=mapping)
+    if recipe.mode == "1:N":
+        if cohort is not None or quality is not None or recipe.attempts > 1:
+            msg = "mode 1:N searches raw cosines of single probes: leave --norm, --quality and --attempts out"
+            raise UsageError(msg)
+        searched = [as_searches(one, gallery_size=recipe.gallery_size, seed=seed) for one in raw]
+        return Spaces(recipe, raw, tuple(searched))
     if quality is None and recipe.attempts == 1:
         return Spaces(recipe, raw, raw)
     judged = tuple(

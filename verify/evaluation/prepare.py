@@ -149,16 +149,16 @@ class _Mated:
         blocks = self._blocks
         quality = {
             name: (
-                _joined([block.quality[name][0] for block in blocks], np.float64),
-                _joined([block.quality[name][1] for block in blocks], np.float64),
+                _joined([block.quality[name][0] for block in blocks]),
+                _joined([block.quality[name][1] for block in blocks]),
             )
             for name in self._measures
         }
         attempts = [np.stack([block.attempt_a, block.attempt_b], axis=1) for block in blocks]
         return (
-            _joined([block.score for block in blocks], np.float64),
-            _joined([block.subject_a for block in blocks], np.int32),
-            np.concatenate(attempts).astype(np.int32) if attempts else np.empty((0, 2), np.int32),
+            _joined([block.score for block in blocks]),
+            np.concatenate([np.empty(0, np.int32), *(block.subject_a for block in blocks)]),
+            np.concatenate([np.empty((0, 2), np.int32), *attempts]),
             quality,
         )
 
@@ -264,5 +264,5 @@ def _shifted(sides: Sequence[Side], offsets: NDArray[np.intp]) -> Iterator[Attem
             yield dataclasses.replace(attempt, subject=attempt.subject + offset)
 
 
-def _joined(parts: Sequence[NDArray[np.generic]], dtype: type[np.generic]) -> NDArray[np.generic]:
-    return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype)
+def _joined(parts: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    return np.concatenate([np.empty(0), *parts]).astype(np.float64)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.evaluation.prepare import taken
-from verify.evaluation.sources import TrialBlock
 from verify.metrics.evidence import llr_of
 from verify.metrics.normalisation import CohortStats, norm_scores
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from verify.evaluation.sources import TrialSource
+    from verify.evaluation.sources import TrialBlock, TrialSource
     from verify.score_space import LlrMap, ScoreNorm
 
 
