@@ -61,13 +61,35 @@ def aligned_sets(sets: Sequence[EmbeddedSet]) -> tuple[EmbeddedSet, ...]:
     )
 
 
+def joined_sets(
+    one: Sequence[EmbeddedSet], other: Sequence[EmbeddedSet]
+) -> tuple[tuple[EmbeddedSet, ...], tuple[EmbeddedSet, ...]]:
+    """Samples of two modalities of the same people, joined: the k-th usable one with the k-th usable other.
+
+    What is left over of either kind is left out, as are subjects with one kind only.
+
+    Args:
+        one: captures of the first modality, one set a model, made to fail together.
+        other: captures of the second, of subjects of the same names.
+
+    Returns:
+        For each modality its sets, all with the same entries.
+
+    Raises:
+        InsufficientTrialsError: fewer than two subjects have both.
+    """
+    rows = [_usable_rows(side[0]) for side in (one, other)]
+    people = [(subject, subject, subject) for subject in rows[0] if subject in rows[1]]
+    return _joined(one, other, rows, people, name=one[0].name)
+
+
 def paired_sets(one: EmbeddedSet, other: EmbeddedSet, *, seed: int = 0) -> tuple[EmbeddedSet, EmbeddedSet]:
     """Made-up people with a sample of each of two sets at a time: a SYNTHETIC PAIRING.
 
     Subjects are paired in the order of their hashes under the seed, so each takes part at most once, and a
     person's k-th usable sample of the one set goes with the k-th of the other; what is left over on
-    either side is left out. What hangs together in
-    real people does not hang together here (who is tired looks and sounds so).
+    either side is left out. What hangs together in real people does not hang together here (who is tired
+    looks and sounds so).
 
     Args:
         one: captures of the first modality.
@@ -80,21 +102,35 @@ def paired_sets(one: EmbeddedSet, other: EmbeddedSet, *, seed: int = 0) -> tuple
     Raises:
         InsufficientTrialsError: fewer than two people can be paired.
     """
-    sides = [_usable_rows(side) for side in (one, other)]
-    orders = [sorted(rows, key=lambda subject: _drawn(subject, seed)) for rows in sides]
-    people = list(zip(*orders, strict=False))
+    rows = [_usable_rows(side) for side in (one, other)]
+    orders = [sorted(theirs, key=lambda subject: _drawn(subject, seed)) for theirs in rows]
+    people = [(a, b, f"{a}+{b}") for a, b in zip(*orders, strict=False)]
+    (first,), (second,) = _joined([one], [other], rows, people, name=f"{one.name}+{other.name}")
+    return first, second
+
+
+def _joined(
+    one: Sequence[EmbeddedSet],
+    other: Sequence[EmbeddedSet],
+    rows: Sequence[dict[str, list[int]]],
+    people: Sequence[tuple[str, str, str]],
+    *,
+    name: str,
+) -> tuple[tuple[EmbeddedSet, ...], tuple[EmbeddedSet, ...]]:
+    """`people` are (subject of one, subject of the other, what to call both)."""
     if len(people) < 2:  # noqa: PLR2004  nobody to be compared with
         msg = (
-            f"{one.name} and {other.name}: {len(people)} subjects can be paired; two are needed, and hundreds "
-            "for a useful rate"
+            f"{one[0].name} and {other[0].name}: {len(people)} subjects have both kinds of samples; two are needed, "
+            "and hundreds for a useful rate"
         )
         raise InsufficientTrialsError(msg)
-    samples = [(i, j, f"{a}+{b}") for a, b in people for i, j in zip(sides[0][a], sides[1][b], strict=False)]
-    entries = tuple(dataclasses.replace(one.entries[i], subject_id=name) for i, _, name in samples)
-    name = f"{one.name}+{other.name}"
+    samples = [
+        (i, j, called) for a, b, called in people for i, j in zip(rows[0][a], rows[1][b], strict=False)
+    ]
+    entries = tuple(dataclasses.replace(one[0].entries[i], subject_id=called) for i, _, called in samples)
     return (
-        _of_rows(one, [i for i, _, _ in samples], entries=entries, name=name),
-        _of_rows(other, [j for _, j, _ in samples], entries=entries, name=name),
+        tuple(_of_rows(side, [i for i, _, _ in samples], entries=entries, name=name) for side in one),
+        tuple(_of_rows(side, [j for _, j, _ in samples], entries=entries, name=name) for side in other),
     )
 
 
