@@ -17,6 +17,7 @@ from verify.evaluation.analysis.lookalikes import Lookalike, lookalikes
 from verify.evaluation.analysis.one_to_n import SearchScores, one_to_n, search_scores
 from verify.evaluation.analysis.outliers import Outlier, outliers
 from verify.evaluation.analysis.rates import fmr_of, fnmr_of, rate_facts
+from verify.evaluation.analysis.strata import strata
 
 __all__ = [
     "LADDER",
@@ -41,5 +42,6 @@ __all__ = [
     "rate_facts",
     "search_scores",
     "side_facts",
+    "strata",
     "transfer",
 ]

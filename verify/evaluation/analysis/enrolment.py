@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from verify.facts import EnrolmentCount
 
 TEMPLATES = (1, 2, 3, 5)
-_MIN_SUBJECTS = 20  # fewer tell nothing about a rate
+_MIN_SUBJECTS = 10  # fewer tell nothing about a rate
 _MAX_TRIALS = 2_000_000
 
 
@@ -45,7 +45,7 @@ def enrolment_counts(
         owner: (n,) subject numbers.
         among: (S,) which subjects are on the side; None takes all.
         threshold: in the score space that is judged.
-        templates: counts to try; those are left out for which fewer than 20 subjects have a sample to
+        templates: counts to try; those are left out for which fewer than 10 subjects have a sample to
             spare.
         confidence: of the one-sided bounds.
         seed: of the choice of templates, and of the probes if there are too many.
