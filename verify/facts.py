@@ -211,6 +211,7 @@ class OneToN(TypedDict):
     fpir: RateFacts | None
     fnir: RateFacts | None
     fpir_independent: float
+    fpir_union_upper: NotRequired[float]  # gallery_size times the upper bound on the FMR, at most 1
     rank_1: float | None
     measured: bool
 
