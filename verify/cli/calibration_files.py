@@ -31,7 +31,7 @@ _OPTIONS = (
     click.option("--workers", type=click.IntRange(1), help="Captures under way at once; default: one a CPU."),
     click.option("--cache", type=PATH, help="Embedding cache file; default: in the platform's cache folder."),
     click.option("--no-cache", is_flag=True, help="Keep no templates on disk; an interrupted run starts over."),
-    click.option("-o", "--output", type=PATH, default="operating_points.json", help="Where to write (operating_points.json)."),
+    click.option("-o", "--output", type=PATH, default="operating_points.json", show_default=True),
     click.option("--report", type=PATH, help="FILE.html, with FILE.json; default: report.html beside the output."),
     click.option("--no-report", is_flag=True, help="Write operating points only."),
     click.option("--force", is_flag=True, help="Replace existing output files."),

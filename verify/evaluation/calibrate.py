@@ -125,7 +125,7 @@ def calibrate(
     """
     asked = checked_targets(targets, mode=recipe.mode)
     check_confidence(confidence, bound=bound)
-    views = views_of(sets)
+    views = views_of(sets, searched=recipe.mode == "1:N")
     whole = next(iter(views))
     if not views[whole].test.mated.size:
         msg = (

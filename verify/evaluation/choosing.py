@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.errors import InsufficientTrialsError, UsageError
+from verify.evaluation.joined_source import JoinedSource, shared_subjects
 from verify.evaluation.mated_thresholds import choose_for_fnmr
-from verify.evaluation.prepare import POOLED, pooled_side
+from verify.evaluation.prepare import POOLED, pooled_side, prepare
 from verify.evaluation.targets import Kind
 from verify.metrics import mated_rate
 
@@ -35,8 +36,12 @@ class View:
     test: Side
 
 
-def views_of(sets: Sequence[SplitSet]) -> dict[str, View]:
+def views_of(sets: Sequence[SplitSet], *, searched: bool = False) -> dict[str, View]:
     """The pooled view first, then each set's own; a single set is its own whole.
+
+    Args:
+        sets: the data.
+        searched: the sides hold searches, which their sources know nothing of.
 
     Raises:
         UsageError: no set, or two of one name.
@@ -50,10 +55,18 @@ def views_of(sets: Sequence[SplitSet]) -> dict[str, View]:
         raise UsageError(msg)
     if len(sets) == 1:
         return single
-    whole = View(
-        POOLED, pooled_side([one.calibration for one in sets]), pooled_side([one.test for one in sets])
-    )
-    return {POOLED: whole, **single}
+    calibration = _whole([one.calibration for one in sets], sets, searched=searched)
+    test = _whole([one.test for one in sets], sets, searched=searched)
+    return {POOLED: View(POOLED, calibration, test), **single}
+
+
+def _whole(sides: Sequence[Side], sets: Sequence[SplitSet], *, searched: bool) -> Side:
+    """One side of all sets; where people of one name are in two of them, they are one cluster."""
+    sources = [one.source for one in sets]
+    if searched or not shared_subjects(sources):
+        return pooled_side(sides)
+    joined = JoinedSource(sources, name=POOLED)
+    return prepare(joined, joined.joint([side.among for side in sides]))
 
 
 def choices_of(

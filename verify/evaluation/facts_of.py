@@ -11,6 +11,7 @@ from verify.data.splits import CALIBRATION
 from verify.evaluation.analysis import curve, histogram, ladder, side_facts, transfer
 from verify.evaluation.analysis.evidence import evidence
 from verify.evaluation.focus import closer_look
+from verify.evaluation.joined_source import shared_subjects
 from verify.evaluation.prepare import among
 from verify.evaluation.verdicts import verdicts
 from verify.facts import SCHEMA
@@ -129,6 +130,12 @@ def _notes(job: CalibrationJob) -> list[str]:
                 )
     if len(job.calibration.sets) > 1:
         notes.append("no trial was made across two sets: one person may be in both")
+        shared = shared_subjects([one.source for one in job.calibration.sets])
+        if shared:
+            notes.append(
+                f"{len(shared)} subject ids are in several sets ({shared[0]} is one): they are taken as one person, "
+                "whose trials are not independent"
+            )
     if job.method.attempts > 1:
         notes.append(
             f"all rates are per transaction of {job.method.attempts} attempts, whose best score is judged; "

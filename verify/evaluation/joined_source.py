@@ -1,0 +1,93 @@
+"""Several sets as one source, people of one name taken as one person; still no trial across sets."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from verify.data.subjects import folded_subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from verify.evaluation.sources import TrialBlock, TrialSource
+
+
+def shared_subjects(sources: Sequence[TrialSource]) -> tuple[str, ...]:
+    """Subject ids that occur in more than one source, in whatever spelling."""
+    first: dict[str, int] = {}
+    shared: dict[str, None] = {}
+    for number, source in enumerate(sources):
+        for subject in source.subjects:
+            if first.setdefault(folded_subject(subject), number) != number:
+                shared.setdefault(subject)
+    return tuple(shared)
+
+
+class JoinedSource:
+    """The trials of several sources, one after the other; see `verify.evaluation.sources.TrialSource`.
+
+    Subjects of one name in two sources are one subject here. If they are two people after all, their
+    trials are taken as dependent for nothing, and the bounds are wider than need be; the other way
+    round, two names for one person, they would be too narrow.
+    """
+
+    def __init__(self, sources: Sequence[TrialSource], *, name: str) -> None:
+        number: dict[str, int] = {}
+        subjects: dict[int, str] = {}
+        self._places: list[NDArray[np.int32]] = []  # of each source's subjects in the joint numbering
+        for source in sources:
+            places = [number.setdefault(folded_subject(one), len(number)) for one in source.subjects]
+            for place, subject in zip(places, source.subjects, strict=True):
+                subjects.setdefault(place, subject)
+            self._places.append(np.array(places, dtype=np.int32))
+        self._sources = tuple(sources)
+        self._offsets = np.cumsum([0, *(len(source.attempts) for source in sources)])
+        self.name, self.kind = name, sources[0].kind
+        self.data_sha256 = ""
+        self.subjects = tuple(subjects[place] for place in range(len(subjects)))
+        self.groups: dict[str, tuple[str, ...]] = {}
+        self.attempts = tuple(
+            dataclasses.replace(attempt, subject=int(places[attempt.subject]))
+            for source, places in zip(sources, self._places, strict=True)
+            for attempt in source.attempts
+        )
+        self.measures = tuple(
+            name for name in sources[0].measures if all(name in one.measures for one in sources)
+        )
+        self.model_id = sources[0].model_id
+        self.copies = 0
+        self.conflicts: tuple[tuple[str, ...], ...] = ()
+        self.warnings: tuple[str, ...] = ()
+
+    def joint(self, chosen: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """(S,) bool over the joint subjects: who is marked in the mask of any source."""
+        joined = np.zeros(len(self.subjects), dtype=bool)
+        for places, mask in zip(self._places, chosen, strict=True):
+            joined[places[mask]] = True
+        return joined
+
+    def blocks(
+        self, among: NDArray[np.bool_], *, measures: Sequence[str] = (), mated_only: bool = False
+    ) -> Iterator[TrialBlock]:
+        """See `TrialSource.blocks`."""
+        parts = zip(self._sources, self._places, self._offsets.tolist(), strict=False)
+        for source, places, offset in parts:
+            for block in source.blocks(among[places], measures=measures, mated_only=mated_only):
+                yield dataclasses.replace(
+                    block,
+                    subject_a=places[block.subject_a],
+                    subject_b=places[block.subject_b],
+                    attempt_a=np.where(block.attempt_a >= 0, block.attempt_a + np.int32(offset), -1),
+                    attempt_b=np.where(block.attempt_b >= 0, block.attempt_b + np.int32(offset), -1),
+                )
+
+    def crossing(self, among: NDArray[np.bool_]) -> int:
+        """See `TrialSource.crossing`."""
+        return sum(
+            source.crossing(among[places]) for source, places in zip(self._sources, self._places, strict=True)
+        )
