@@ -11,6 +11,7 @@ from verify.evaluation.analysis.curves import curve, histogram
 from verify.evaluation.analysis.dependence import dependence
 from verify.evaluation.analysis.enrolment import enrolment_counts
 from verify.evaluation.analysis.evidence import evidence
+from verify.evaluation.analysis.groups import groups
 from verify.evaluation.analysis.label_evidence import evidence_map
 from verify.evaluation.analysis.ladder import LADDER, ladder, transfer
 from verify.evaluation.analysis.lookalikes import Lookalike, lookalikes
@@ -34,6 +35,7 @@ __all__ = [
     "fnmr_of",
     "fta_of",
     "fte_of",
+    "groups",
     "histogram",
     "ladder",
     "lookalikes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,11 @@ _CHUNK = 1 << 20  # pairs of subjects looked up at once
 
 
 def between(
-    scores: NonMatedScores, one: NDArray[np.bool_], other: NDArray[np.bool_]
+    scores: NonMatedScores,
+    one: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    *,
+    at_least: float = -math.inf,
 ) -> NonMatedScores | None:
     """The non-mated trials with a subject of `one` on one side and one of `other` on the other.
 
@@ -29,6 +34,7 @@ def between(
         scores: of the whole side.
         one: (S,) the subjects of one group.
         other: (S,) those of another, disjoint from `one` or the same.
+        at_least: the lowest threshold that will be asked for; lower scores are counted only.
 
     Returns:
         The trials; None if there is none.
@@ -45,13 +51,14 @@ def between(
     design = _design(scores.design, left, right, same=same)
     if design is None:
         return None
-    a, b = scores.tail.subject_a, scores.tail.subject_b
-    tail = scores.tail.taken(np.flatnonzero((left[a] & right[b]) | (right[a] & left[b])))
+    high = scores.tail.taken(slice(scores.tail.score.size - scores.tail.at_or_above(at_least), None))
+    a, b = high.subject_a, high.subject_b
+    tail = high.taken(np.flatnonzero((left[a] & right[b]) | (right[a] & left[b])))
     low = float(tail.score[0]) if tail.score.size else scores.minimum
     return NonMatedScores(
         design=design,
         tail=tail,
-        floor=scores.floor,
+        floor=max(scores.floor, math.nextafter(at_least, -math.inf)),
         body=ScoreHistogram(),
         minimum=low if design.trials == tail.score.size else scores.minimum,
         maximum=float(tail.score[-1]) if tail.score.size else scores.floor,
