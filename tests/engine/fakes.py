@@ -30,7 +30,10 @@ def template(name: str, *, model_id: str = MODEL_ID) -> Template:
 
 @dataclass
 class FakeCapturer:
-    """What the engine needs of a capturer; names that begin with ``!`` fail."""
+    """What the engine needs of a capturer; names that begin with ``!`` fail.
+
+    ``anna-1@0.4`` has the sharpness 0.4 (else 1), ``anna-1@none`` no measures at all.
+    """
 
     model_id: str = MODEL_ID
     modality: Modality = Modality.FACE
@@ -59,9 +62,10 @@ class FakeCapturer:
         sha = hashlib.sha256(source.encode()).hexdigest()
         if source == "!empty":
             return Capture(source, sha, self.modality, failure=Reason.NO_FACE, message="!empty: no face")
-        return Capture(
-            source, sha, self.modality, template(source, model_id=self.model_id), Quality({"sharpness": 1.0})
-        )
+        told = source.partition("@")[2]
+        measures = {} if told == "none" else {"sharpness": float(told or 1.0)}
+        made = template(source, model_id=self.model_id)
+        return Capture(source, sha, self.modality, made, Quality(measures))
 
     def capture_many(self, sources, *, workers=None, policy=None):
         del workers

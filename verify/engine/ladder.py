@@ -34,14 +34,17 @@ def claim(point: OperatingPoint, *, attempts: int) -> float:
 
 
 def far_claim(point: OperatingPoint, *, attempts: int) -> float:
-    """The FAR that a point holds: FMR (1 - FTA), with the lower bound of the FTA, where ``data["fta"]`` has one.
+    """The FAR that a point holds for a transaction of `attempts`: who cannot be captured cannot be accepted.
 
-    FAR over k attempts is at most k times that.
+    FAR = FMR (1 - FTA), with the lowest of the FTA's lower bounds that the point records for its data
+    sets; in a transaction of K measured attempts only those whose captures all fail drop out, FTA^K. FAR
+    over k attempts is at most k times the FAR of one. A point that was calibrated for a FAR holds that one.
     """
-    fta = point.data.get("fta")
-    lower = fta.get("lower") if isinstance(fta, dict) else None
-    known = isinstance(lower, int | float) and not isinstance(lower, bool) and 0.0 <= lower <= 1.0
-    return claim(point, attempts=attempts) * (1.0 - lower if known and lower is not None else 1.0)
+    share = _lowest_fta(point) ** point.attempts
+    held = claim(point, attempts=attempts) * (1.0 - share)
+    if point.asked_kind == "far" and point.asked_rate is not None and held < math.inf:
+        held = min(held, point.asked_rate * (attempts / point.attempts))
+    return held
 
 
 def at_most(rate: float, limit: float) -> bool:
@@ -80,6 +83,20 @@ def in_words(point: OperatingPoint, *, attempts: int) -> str:
             f" an attempt, {claim(point, attempts=attempts):g} in a transaction of {attempts} (union bound)"
         )
     return f"{point.name}: threshold {point.threshold:.4f}{space}, {proof}{tail}"
+
+
+def _lowest_fta(point: OperatingPoint) -> float:
+    """The lowest lower bound among the recorded FTAs; 0, which claims nothing, unless every set has one."""
+    measured = point.data.get("measured")
+    sets = list(measured.values()) if isinstance(measured, dict) else []
+    lowest = [_lower(one.get("fta")) if isinstance(one, dict) else 0.0 for one in sets]
+    return min(lowest, default=0.0)
+
+
+def _lower(rate: object) -> float:
+    lower = rate.get("lower") if isinstance(rate, dict) else None
+    sound = isinstance(lower, int | float) and not isinstance(lower, bool) and 0.0 <= lower < 1.0
+    return float(lower) if sound and lower is not None else 0.0
 
 
 def rungs(points: Sequence[OperatingPoint]) -> str:

@@ -123,7 +123,11 @@ class Judge:
         _check_models(model_id, points)
         self._points = in_order(points, attempts=attempts)
         self._named = None if point is None else _by_name(point, self._points)
-        self._usable = tuple(p for p in self._points if allow_extrapolated or not p.extrapolated)
+        self._usable = tuple(
+            p
+            for p in self._points
+            if p.score_space != ScoreSpace.FOREIGN and (allow_extrapolated or not p.extrapolated)
+        )
         self._uncalibrated = uncalibrated
         self._attempts = attempts
         self.target_far = target_far
@@ -214,6 +218,8 @@ class Judge:
     def _by_its_name(self, point: OperatingPoint) -> Ruling:
         if point.mode != "1:1":
             message = f"{point.name} was measured for searches (1:N): it decides no 1:1 claim"
+        elif point.score_space == ScoreSpace.FOREIGN:
+            message = f"{point.name} judges the scores of another matcher, not of this model"
         elif claim(point, attempts=self._attempts) == math.inf:
             message = (
                 f"{point.name} holds for transactions of {point.attempts} attempts, not of {self._attempts}: "

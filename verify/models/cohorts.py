@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,20 +70,16 @@ def read_cohort(folder: Path | str, norm: ScoreNorm) -> NDArray[np.float32]:
         if path.stat().st_size > MAX_COHORT_BYTES:
             msg = f"{path}: larger than {MAX_COHORT_BYTES} bytes; this is no cohort"
             raise ModelIntegrityError(msg)
-        with path.open("rb") as file:
-            rows = np.load(file, allow_pickle=False)
+        rows = _array(path.read_bytes())
     except OSError as error:
         msg = (
             f"{path}: the cohort that the {norm.method.value} scores are measured against cannot be read "
             f"({error.strerror or error}); {way_out}"
         )
         raise ModelIntegrityError(msg) from error
-    except (ValueError, EOFError) as error:
-        msg = f"{path} is no array file ({error}); {way_out}"
+    except ValueError as error:
+        msg = f"{path} is no whole array file ({error}); {way_out}"
         raise ModelIntegrityError(msg) from error
-    if not isinstance(rows, np.ndarray):
-        msg = f"{path} is an archive of arrays, not one array; {way_out}"
-        raise ModelIntegrityError(msg)
     _check_rows(rows, path)
     if len(rows) != norm.cohort_size:
         msg = f"{path}: {len(rows)} templates, the operating point was measured with {norm.cohort_size}; {way_out}"
@@ -90,9 +87,31 @@ def read_cohort(folder: Path | str, norm: ScoreNorm) -> NDArray[np.float32]:
     if vectors_sha256(rows) != norm.cohort_sha256:
         msg = f"{path}: changed since the operating point was measured (its hash differs); {way_out}"
         raise ModelIntegrityError(msg)
-    cohort: NDArray[np.float32] = rows.astype(np.float32, copy=False)
-    cohort.flags.writeable = False
-    return cohort
+    return rows.astype(np.float32, copy=False)  # a view on bytes: nobody can write to it
+
+
+def _array(data: bytes) -> NDArray[np.float32]:
+    """The array of a .npy file; its header is believed only as far as there are bytes for it.
+
+    (`np.load` sets aside the memory that a header asks for before it looks at what follows.)
+
+    Raises:
+        ValueError: not such a file, not of float32 rows, or cut short.
+    """
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        msg = f"array format {version}, not (1, 0)"
+        raise ValueError(msg)
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype != np.dtype("<f4") or by_columns or len(shape) != _DIMENSIONS:
+        msg = f"{dtype} of shape {shape}, not float32 of shape (K, D), row by row"
+        raise ValueError(msg)
+    there = len(data) - stream.tell()
+    if min(shape) < 1 or math.prod(shape) * dtype.itemsize != there:
+        msg = f"shape {shape} with {there} bytes of numbers"
+        raise ValueError(msg)
+    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)
 
 
 def _check_rows(rows: NDArray[np.generic], path: Path) -> None:
