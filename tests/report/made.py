@@ -302,6 +302,7 @@ def full() -> CalibrationFacts:
                 "fpir_independent": 1 - (1 - 5.6e-4) ** g,
                 "rank_1": 0.97 - g / 2000 if g <= 50 else None,
                 "measured": g <= 50,
+                **({"fpir_union_upper": min(1.0, 9.3e-4 * g)} if g > 50 else {}),
             }
             for g in (5, 10, 20, 50, 100, 1000, 10_000)
         ],

@@ -37,6 +37,11 @@ COMMANDS = {
         "calibrate",
         "Choose and prove a threshold for a target rate on your own data.",
     ),
+    "report": (
+        "verify.cli.report",
+        "report",
+        "Draw the report of a calibration as one HTML file, or two side by side.",
+    ),
     "doctor": ("verify.cli.doctor", "doctor", "Check this installation, its models and its gallery."),
 }
 

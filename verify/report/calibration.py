@@ -35,13 +35,14 @@ def calibration_page(facts: CalibrationFacts, *, thumbnails: Mapping[str, bytes]
     """
     pictures = thumbnails or {}
     sections = (
-        holds_for(facts), counts(facts), failures(facts), ladder(facts), explorer(facts), transfer(facts), evidence(facts),
-        dependence(facts, pictures), groups(facts), strata(facts), enrolment(facts), search(facts), planning(facts),
+        holds_for(facts), counts(facts), failures(facts), ladder(facts), explorer(facts), transfer(facts),
+        evidence(facts), dependence(facts, pictures), groups(facts), strata(facts), enrolment(facts), search(facts), planning(facts),
         attacks(facts), reproduce(facts), glossary(),
     )  # fmt: skip
     body = "".join(sections)
-    head = _head(facts) + verdicts(facts) + contents(body)
-    return page(_title(facts), head + body, style=asset("report.css"), script=asset("report.js"))
+    first, others = verdicts(facts)
+    top = _head(facts) + first + contents(body) + others
+    return page(_title(facts), top + body, style=asset("report.css"), script=asset("report.js"))
 
 
 def _title(facts: CalibrationFacts) -> str:
@@ -57,7 +58,8 @@ def _head(facts: CalibrationFacts) -> str:
     day = text(facts["created_at"][:10])
     what = "Evaluation" if facts["kind"] == "evaluation" else "Calibration report"
     return (
-        f'<header class="top"><p class="soft">{what} &middot; {text(facts["mode"])} &middot; {text(model, limit=80)} &middot; {day}{guess}</p>'
+        f'<header class="top"><p class="soft">{what} &middot; {text(facts["mode"])} &middot; '
+        f"{text(model, limit=80)} &middot; {day}{guess}</p>"
         f"<h1>{text(facts['title'], limit=200)}</h1></header>\n"
     )
 

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from verify.report.svg import log_axis, share
-from verify.report.wording import bounded, counted, percent
+from verify.report.wording import DASH, bounded, counted, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from verify.report.svg import Axis
 
 # A page shows the first so many of a list and says how many more the JSON holds.
-MOST_ROWS = 60
-_WIDE, _HIGH, _EDGE = 168, 18, 6
+MOST_ROWS = 40
+_WIDE, _HIGH, _EDGE = 148, 18, 6
 EXTRAPOLATED = '<span class="badge guess">EXTRAPOLATED</span>'
 
 
@@ -28,13 +28,17 @@ def section(name: str, title: str, lead: str, *bodies: str) -> str:
     if not body:
         return ""
     lead = f'<p class="lead">{lead}</p>' if lead else ""
-    return f'<section id="{name}" aria-labelledby="{name}-h"><h2 id="{name}-h">{escape(title)}</h2>{lead}{body}</section>\n'
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-h"><h2 '
+        f'id="{name}-h">{escape(title)}</h2>{lead}{body}</section>\n'
+    )
 
 
 def figure(title: str, drawing: str, note: str, *, legend: Sequence[tuple[str, str]] = ()) -> str:
     """A chart with its title, its legend (style class, words) and what to read off it."""
     keys = "".join(
-        f'<li><svg class="key" viewBox="0 0 28 10" aria-hidden="true"><path class="line {css}" d="M1 5H27"/></svg>{words}</li>'
+        f'<li><svg class="key" viewBox="0 0 28 10" aria-hidden="true"><path class="line {css}" d="M1 '
+        f'5H27"/></svg>{words}</li>'
         for css, words in legend
     )
     keys = f'<ul class="legend">{keys}</ul>' if keys else ""
@@ -101,10 +105,11 @@ class Scale:
 
     def head(self, words: str) -> str:
         """The column's heading with the scale under it."""
-        ticks = self.axis.ticks if len(self.axis.ticks) <= 4 else (self.axis.ticks[0], self.axis.ticks[-1])  # noqa: PLR2004
+        ticks = self.axis.ticks if len(self.axis.ticks) <= 3 else (self.axis.ticks[0], self.axis.ticks[-1])  # noqa: PLR2004
         last = len(ticks) - 1
         labels = "".join(
-            f'<text x="{self._x(v):.1f}" y="11" text-anchor="{"start" if not k else "end" if k == last else "middle"}">{share(v)}</text>'
+            f'<text x="{self._x(v):.1f}" y="11" '
+            f'text-anchor="{"start" if not k else "end" if k == last else "middle"}">{share(v)}</text>'
             for k, (v, _) in enumerate(ticks)
         )
         return f'{words}<svg class="interval" viewBox="0 0 {_WIDE} 14" aria-hidden="true">{labels}</svg>'
@@ -130,7 +135,7 @@ class Scale:
 def rate_cell(rate: RateFacts | None) -> str:
     """A rate, its bound and its counts in one cell."""
     if rate is None:
-        return '<span class="soft">–</span>'
+        return f'<span class="soft">{DASH}</span>'
     if not rate["errors"]:
         return f'none seen, at most {percent(rate["upper"])}<br><span class="soft">{counted(rate)}</span>'
     return f'{bounded(rate)}<br><span class="soft">{counted(rate)}</span>'

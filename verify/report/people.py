@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from verify.report.parts import Scale, facts_list, figure, grid, note, rate_cell, section
+from verify.report.parts import Scale, facts_list, figure, grid, more, note, rate_cell, section
 from verify.report.svg import Plot, log_axis
-from verify.report.wording import count, number, percent, target, text, threshold
+from verify.report.wording import DASH, count, number, percent, target, text, threshold
 
 if TYPE_CHECKING:
     from verify.facts import CalibrationFacts, EnrolmentCount, GroupFacts, OneToN, StrataFacts
 
-_MOST_COLUMNS = 8
+_MOST_COLUMNS, _MOST_GROUPS = 8, 24
 
 
 def groups(facts: CalibrationFacts) -> str:
@@ -22,7 +23,8 @@ def groups(facts: CalibrationFacts) -> str:
             "groups", "Groups of people", "", '<p class="soft">not measured: the data names no groups</p>'
         )
     lead = (
-        "One threshold for all, the errors counted for each group. Labels are the ones in your data: nothing is guessed from a face "
+        "One threshold for all, the errors counted for each group. Labels are the ones in your data: "
+        "nothing is guessed from a face "
         "or a voice. Intervals that overlap show no difference."
     )
     return section("groups", "Groups of people", lead, *(_group(one) for one in found[:_MOST_COLUMNS]))
@@ -39,7 +41,7 @@ def _group(one: GroupFacts) -> str:
             rate_cell(g["fnmr"]) + _worst(g["name"] == one["worst_fnmr"]),
             fnmr.draw(g["fnmr"], css="b"),
         ]
-        for g in one["groups"]
+        for g in one["groups"][:_MOST_GROUPS]
     ]
     columns = [text(one["column"]), "people", "FMR within", fmr.head(""), "FNMR", fnmr.head("")]
     pairs = [
@@ -55,7 +57,7 @@ def _group(one: GroupFacts) -> str:
     if one["worst_threshold"] is not None:
         pairs.append(("Threshold that holds for the worst group", threshold(one["worst_threshold"])))
     name = text(one["column"], limit=60)
-    rates = grid(f"Rates by {one['column'][:60]}", columns, rows)
+    rates = grid(f"Rates by {one['column'][:60]}", columns, rows) + more(len(one["groups"]), _MOST_GROUPS)
     return f"<h3>By {name}</h3>{rates}{_across(one)}{facts_list(pairs)}{note(text(one['note']))}"
 
 
@@ -67,13 +69,11 @@ def _across(one: GroupFacts) -> str:
     scale = Scale.of([pair["fmr"] for pair in one["across"]])
     rows = [
         [f"{text(p['a'], limit=60)} and {text(p['b'], limit=60)}", rate_cell(p["fmr"]), scale.draw(p["fmr"])]
-        for p in one["across"]
+        for p in one["across"][:_MOST_GROUPS]
     ]
-    return grid(
-        f"Strangers of two groups, by {one['column'][:60]}",
-        ["strangers of two groups", "FMR", scale.head("")],
-        rows,
-    )
+    columns = ["strangers of two groups", "FMR", scale.head("")]
+    table = grid(f"Strangers of two groups, by {one['column'][:60]}", columns, rows)
+    return table + more(len(one["across"]), _MOST_GROUPS)
 
 
 def strata(facts: CalibrationFacts) -> str:
@@ -123,7 +123,10 @@ def enrolment(facts: CalibrationFacts) -> str:
         for one in found
     ]
     columns = ["samples enrolled", "FMR", fmr.head(""), "FNMR", fnmr.head("")]
-    lead = "With more samples of a person on file, and the mean of their scores, both errors may fall at the same threshold."
+    lead = (
+        "With more samples of a person on file, and the mean of their scores, both errors may "
+        "fall at the same threshold."
+    )
     return section(
         "enrolment",
         "How many samples to enrol",
@@ -167,10 +170,10 @@ def search(facts: CalibrationFacts) -> str:
             "measured" if one["measured"] else '<span class="badge">projected</span>',
             rate_cell(one["fpir"]),
             fpir.draw(one["fpir"]),
-            percent(one["fpir_independent"]),
+            percent(one["fpir_independent"]) + _union(one),
             rate_cell(one["fnir"]),
             fnir.draw(one["fnir"], css="b"),
-            percent(one["rank_1"]) if one["rank_1"] is not None else "–",
+            percent(one["rank_1"]) if one["rank_1"] is not None else DASH,
         ]
         for one in found
     ]
@@ -189,6 +192,12 @@ def search(facts: CalibrationFacts) -> str:
     )
 
 
+def _union(one: OneToN) -> str:
+    """The bound that holds whatever the dependence, where it was worked out."""
+    upper = one.get("fpir_union_upper")
+    return "" if upper is None else f'<br><span class="soft">at most {percent(upper)}</span>'
+
+
 def _search_chart(found: list[OneToN]) -> str:
     found = sorted(found, key=lambda one: one["gallery_size"])
     sizes = [float(one["gallery_size"]) for one in found]
@@ -199,7 +208,9 @@ def _search_chart(found: list[OneToN]) -> str:
     plot = Plot(
         log_axis(sizes[0], sizes[-1], "people searched", as_share=False), log_axis(floor, 1.0, "FPIR")
     )
-    plot.line(sizes, [max(one["fpir_independent"], floor) for one in found], "chosen")
+    steps = [sizes[0] * (sizes[-1] / sizes[0]) ** (k / 80) for k in range(81)]
+    single = -math.expm1(math.log1p(-min(found[0]["fpir_independent"], 1 - 1e-12)) / sizes[0])
+    plot.line(steps, [max(-math.expm1(g * math.log1p(-single)), floor) for g in steps], "chosen")
     measured = [(one["gallery_size"], one["fpir"]) for one in found if one["fpir"] is not None]
     plot.line([g for g, _ in measured], [max(r["value"], floor) for _, r in measured], "a")
     for size, rate in measured:
@@ -209,7 +220,10 @@ def _search_chart(found: list[OneToN]) -> str:
     drawing = plot.svg(
         "FPIR over the number of people searched: measured, and if comparisons were independent."
     )
-    return f'<div class="charts">{figure("Strangers who find somebody.", drawing, "It grows with the gallery.", legend=legend)}</div>'
+    return (
+        "<div "
+        f'class="charts">{figure("Strangers who find somebody.", drawing, "It grows with the gallery.", legend=legend)}</div>'
+    )
 
 
 def planning(facts: CalibrationFacts) -> str:

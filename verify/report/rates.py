@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from verify.report.parts import EXTRAPOLATED, Scale, figure, grid, rate_cell, section
 from verify.report.svg import Axis, Plot, log_axis, probit_axis, score_axis
-from verify.report.wording import count, target, text, threshold
+from verify.report.wording import DASH, count, target, text, threshold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,15 @@ _SUPPORT = {
     "insufficient": '<span class="badge">not enough data</span>',
 }
 _FLOOR = 1e-8
+_HOW = (
+    '<div class="how"><h3>How to read them</h3><ul class="plain">'
+    "<li>Further right, the door is stricter: fewer strangers get in, more rightful people are turned away.</li>"
+    "<li>Where the two heaps of scores overlap, no threshold can tell the two apart.</li>"
+    "<li>A line is what was counted; the shade around it is what the truth may be. Where a line "
+    "ends, no error was seen "
+    "any more and only the shade is known.</li>"
+    "<li>Each step of the scales of rates is ten times rarer, not one less.</li></ul></div>"
+)
 
 
 def ladder(facts: CalibrationFacts) -> str:
@@ -31,32 +40,39 @@ def ladder(facts: CalibrationFacts) -> str:
         [
             target(one["target_fmr"]),
             _SUPPORT[one["support"]],
-            threshold(one["threshold"]) if one["threshold"] is not None else "–",
-            rate_cell(one["fmr"]),
+            threshold(one["threshold"]) if one["threshold"] is not None else DASH,
+            (rate_cell(one["fmr"]) if one["fmr"] else "") + _remark(one),
             fmr.draw(one["fmr"], target=one["target_fmr"]),
             rate_cell(one["fnmr"]),
             fnmr.draw(one["fnmr"], css="b"),
-            text(one["message"]),
         ]
         for one in rungs
     ]
     columns = [
-        "at most so many strangers",
+        "strangers, at most",
         "",
         "threshold",
         "FMR measured",
         fmr.head(""),
         "FNMR measured",
         fnmr.head(""),
-        "",
     ]
-    if not any(one["message"] for one in rungs):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
     lead = (
-        "Each step lets in ten times fewer strangers, and turns away more rightful people. A step is proven only where the bound on "
-        "the calibration subjects, not the measured rate, meets it. The line shows the bounds, the dashed mark the target."
+        "Each step lets in ten times fewer strangers, and turns away more rightful people. A step is "
+        "proven only where the bound on "
+        "the calibration subjects, not the measured rate, meets it. The line shows the bounds, the "
+        "dashed mark the target."
     )
     return section("ladder", "The ladder of thresholds", lead, grid("Ladder of thresholds", columns, rows))
+
+
+def _remark(rung: Rung) -> str:
+    """What there is to say about a step, under its rate."""
+    rate, words = rung["fmr"], text(rung["message"])
+    above = rate is not None and rung["support"] == "supported" and rate["value"] > rung["target_fmr"]
+    line = "<br>" if rate else ""
+    found = '<br><b class="bad">above the target on new people</b>' if above else ""
+    return found + (f'{line}<span class="soft wrap">{words}</span>' if words else "")
 
 
 def explorer(facts: CalibrationFacts) -> str:
@@ -73,13 +89,16 @@ def explorer(facts: CalibrationFacts) -> str:
     chosen = operating_threshold(facts)
     axis = score_axis(curve["thresholds"][0], curve["thresholds"][-1], score_name(facts))
     det, where = det_chart(curve, trials=trials_of(facts)[0])
-    lead = "Move the threshold and read what it would cost. The operating point is where the verdict above was given; moving it here changes nothing else."
-    charts = "".join((_rates_chart(facts, axis, chosen), bars, det))
+    lead = (
+        "Move the threshold and read what it would cost. The operating point is where the verdict "
+        "above was given; moving it here changes nothing else."
+    )
+    charts = "".join((_rates_chart(facts, axis, chosen), bars, det, _HOW))
     return section(
         "threshold",
         "Move the threshold",
         lead,
-        _controls(facts, axis, chosen),
+        _controls(axis, chosen),
         f'<div class="charts">{charts}</div>',
         _embedded(facts, chosen, where),
     )
@@ -207,24 +226,30 @@ def det_chart(curve: Curve, *, trials: int) -> tuple[str, list[list[float]]]:
         [round(plot.px(max(x, at_low)), 1) for x in curve["fmr"]],
         [round(plot.py(max(y, plot.y.low)), 1) for y in curve["fnmr"]],
     ]
-    note = "The two errors against each other; nearer to the lower left corner is better. The band has both rates at their bounds."
+    note = (
+        "The two errors against each other; nearer to the lower left corner is better. The band "
+        "has both rates at their bounds."
+    )
     drawing = plot.svg("DET curve: FNMR over FMR on normal-deviate axes.")
     return figure("Detection error trade-off.", drawing, note, legend=(("a", "test subjects"),)), places
 
 
-def _controls(facts: CalibrationFacts, axis: Axis, chosen: float | None) -> str:
+def _controls(axis: Axis, chosen: float | None) -> str:
     start = min(max((axis.low + axis.high) / 2 if chosen is None else chosen, axis.low), axis.high)
     step = float(f"{(axis.high - axis.low) / 1000:.0e}")
     return (
         '<form class="mover" id="mover" hidden><div class="knob">'
-        f'<label for="t-range">Threshold</label><input type="range" id="t-range" min="{axis.low:.6g}" max="{axis.high:.6g}" '
+        f'<label for="t-range">Threshold</label><input type="range" id="t-range" min="{axis.low:.6g}" '
+        f'max="{axis.high:.6g}" '
         f'step="{step:.6g}" value="{start:.6g}">'
-        f'<input type="number" id="t-number" aria-label="Threshold as a number" min="{axis.low:.6g}" max="{axis.high:.6g}" '
+        f'<input type="number" id="t-number" aria-label="Threshold as a number" min="{axis.low:.6g}" '
+        f'max="{axis.high:.6g}" '
         f'step="any" value="{start:.6g}"><button type="reset">Back to the operating point</button></div>'
         '<dl class="tiles live" role="status" aria-live="polite" aria-atomic="true">'
         '<div><dt>FMR</dt><dd><span id="t-fmr"></span><small id="t-fmr-more"></small></dd></div>'
         '<div><dt>FNMR</dt><dd><span id="t-fnmr"></span><small id="t-fnmr-more"></small></dd></div>'
-        '<div class="two"><dt>What it is proven for</dt><dd><span id="t-rung"></span><small id="t-rung-more"></small></dd></div>'
+        '<div class="two"><dt>What it is proven for</dt><dd><span id="t-rung"></span><small '
+        'id="t-rung-more"></small></dd></div>'
         "</dl></form>"
     )
 
@@ -260,7 +285,7 @@ def transfer(facts: CalibrationFacts) -> str:
             ("never seen", one["test_fmr"], one["test_fnmr"]),
         ):
             head = (
-                f"{target(goal)}<br><span class='soft'>{threshold(one['threshold'])}</span>"
+                f"{target(goal)}<span class='soft'>, from {threshold(one['threshold'])}</span>"
                 if who == "chose it"
                 else ""
             )
@@ -275,5 +300,8 @@ def transfer(facts: CalibrationFacts) -> str:
                 ]
             )
     columns = ["target and threshold", "people", "FMR", fmr.head(""), "FNMR", fnmr.head("")]
-    lead = "Does the threshold carry over from the people who chose it to people who took no part? The two rows of a target should tell the same story."
+    lead = (
+        "Does the threshold carry over from the people who chose it to people who took no part? "
+        "The two rows of a target should tell the same story."
+    )
     return section("transfer", "From calibration to new people", lead, grid("Transfer", columns, rows))

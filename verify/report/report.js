@@ -10,10 +10,11 @@
   const lines = [...document.querySelectorAll('[data-live="x"]')], mark = document.querySelector('[data-live="det"]');
 
   const percent = (v) => {
-    if (v <= 0) return "0 %";
+    if (v <= 0) return "0\u00a0%";
     const share = 100 * v;
     const digits = share < 10 ? Math.max(0, 1 - Math.floor(Math.log10(share))) : 1;
-    return share.toFixed(Math.min(digits, 20)).replace(/\.0$/, "") + " %";
+    const text = share.toFixed(Math.min(digits, 20));
+    return (text.includes(".") ? text.replace(/\.?0+$/, "") : text) + "\u00a0%";
   };
   const group = (n) => Math.round(n).toLocaleString("en-US");
   const twoDigits = (n) => {

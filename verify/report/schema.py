@@ -67,6 +67,7 @@ LIMITS: dict[tuple[str, str], dict[str, Any]] = {
     ("Histogram", "non_mated"): {"maxItems": 200},
     ("OneToN", "gallery_size"): {"minimum": 1},
     ("OneToN", "fpir_independent"): _SHARE,
+    ("OneToN", "fpir_union_upper"): _SHARE,
     ("Planning", "target_fmr"): _SHARE,
     ("EnrolmentCount", "templates"): {"minimum": 1},
 }

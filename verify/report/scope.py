@@ -6,12 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from verify.report.facts import facts_sha256
-from verify.report.parts import MOST_ROWS, bullets, facts_list, grid, note, rate_cell, section
-from verify.report.wording import code, count, number, percent, text
+from verify.report.parts import bullets, facts_list, grid, note, rate_cell, section
+from verify.report.wording import DASH, code, count, number, percent, text
 
 if TYPE_CHECKING:
     from verify.facts import CalibrationFacts, SetFacts, SideFacts
 
+_ODD = 12  # odd things shown of one data set
 _BOUNDS = {
     "population": "population: the rate over all people like these",
     "prediction": "prediction: what the next group of as many people will show",
@@ -73,7 +74,10 @@ def holds_for(facts: CalibrationFacts) -> str:
         for one in facts["sets"]
     ]
     columns = ["data", "kind", "SHA-256 of the data", "SHA-256 of the split", "nobody on both sides"]
-    lead = "The verdict is about this model, these scores and people like these. With another model, another camera or other people it says nothing."
+    lead = (
+        "The verdict is about this model, these scores and people like these. With another model, "
+        "another camera or other people it says nothing."
+    )
     return section("scope", "What it holds for", lead, facts_list(pairs), grid("Data", columns, hashes))
 
 
@@ -85,9 +89,14 @@ def _first(item: tuple[str, Any]) -> tuple[int, str]:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return number(value, digits=4)
-    if isinstance(value, (dict, list)):
-        return code(json.dumps(value, ensure_ascii=False), limit=600)
-    plain = str(value)
+    if isinstance(value, dict):
+        return "<br>".join(
+            f'<span class="soft">{text(name, limit=60)}</span> {_value(item)}'
+            for name, item in list(value.items())[:12]
+        )
+    if isinstance(value, list):
+        return text(json.dumps(value, ensure_ascii=False).strip("[]"))
+    plain = "not known" if value is None else str(value)
     return code(plain) if len(plain) == 64 else text(plain)  # noqa: PLR2004
 
 
@@ -103,7 +112,7 @@ def counts(facts: CalibrationFacts) -> str:
                 else ""
             )
             rows.append([
-                text(one["name"]), who, count(half["subjects"]), count(half["samples"]) if half["samples"] else "–",
+                text(one["name"]), who, count(half["subjects"]), count(half["samples"]) if half["samples"] else DASH,
                 count(half["mated_trials"]), count(half["non_mated_trials"]) + sampled,
             ])  # fmt: skip
     columns = ["data", "side", "people", "samples", "same-person trials", "stranger trials"]
@@ -112,7 +121,7 @@ def counts(facts: CalibrationFacts) -> str:
         "Who took part",
         "",
         grid("Counts", columns, rows),
-        *(_oddities(one) for one in facts["sets"][:MOST_ROWS]),
+        *(_oddities(one) for one in facts["sets"][:_ODD]),
     )
 
 
@@ -125,11 +134,11 @@ def _oddities(one: SetFacts) -> str:
     if one["cross_trials_dropped"]:
         found.append(f"{count(one['cross_trials_dropped'])} trials between the two sides were dropped")
     found += [
-        f"the same file under several people: {', '.join(code(name) for name in names[:5])}"
-        for names in one["conflicts"][:20]
+        f"the same file under several people: {', '.join(code(name, limit=120) for name in names[:4])}"
+        for names in one["conflicts"][:_ODD]
     ]
-    found += [text(words) for words in one["warnings"][:20]]
-    hidden = max(0, len(one["conflicts"]) - 20) + max(0, len(one["warnings"]) - 20)
+    found += [text(words) for words in one["warnings"][:_ODD]]
+    hidden = max(0, len(one["conflicts"]) - _ODD) + max(0, len(one["warnings"]) - _ODD)
     if hidden:
         found.append(f"and {hidden:,} more in the JSON")
     return f"<h3>Seen in {text(one['name'])}</h3>{bullets(found)}" if found else ""
@@ -145,7 +154,10 @@ def failures(facts: CalibrationFacts) -> str:
             rows.append(
                 [text(one["name"]), who, rate_cell(half["fta"]), rate_cell(half["fte"]), _reasons(half)]
             )
-    lead = "A photo without a face or a recording without speech is never compared. It counts against the rightful person, never for a stranger."
+    lead = (
+        "A photo without a face or a recording without speech is never compared. It counts "
+        "against the rightful person, never for a stranger."
+    )
     if not rows:
         return section(
             "failures",
@@ -180,7 +192,7 @@ def attacks(facts: CalibrationFacts) -> str:
 
 def reproduce(facts: CalibrationFacts) -> str:
     """The command, the versions and the hash of the facts; remarks."""
-    remarks = bullets([text(words, limit=1000) for words in facts["notes"]])
+    remarks = bullets([text(words, limit=600) for words in facts["notes"]])
     remarks = f"<h3>Remarks</h3>{remarks}" if remarks else ""
     pairs = [
         ("made by", f"verify {text(facts['verify_version'])}"),

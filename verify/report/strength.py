@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from verify.report.parts import MOST_ROWS, facts_list, figure, grid, more, note, section
 from verify.report.svg import Plot, score_axis
-from verify.report.wording import code, count, number, percent, text, threshold
+from verify.report.wording import DASH, code, count, number, percent, text, threshold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ def evidence(facts: CalibrationFacts) -> str:
     ]
     rows = [
         [
-            f"1 in {1 / one['prior']:,.0f}" if one.get("prior") else "–",
+            f"1 in {1 / one['prior']:,.0f}" if one.get("prior") else DASH,
             f"{one.get('cost_miss', 1.0):g} : {one.get('cost_false_accept', 1.0):g}",
             number(one.get("actual")),
             number(one.get("minimum")),
@@ -143,7 +143,7 @@ def _suspect(one: Suspect, thumbnails: Mapping[str, bytes]) -> list[str]:
         names + (f"<br>{files}" if files else ""),
         _KINDS.get(one["kind"], text(one["kind"], limit=80)),
         f"{count(one['errors'])} of {count(one['trials'])}",
-        "–" if one["score"] is None else number(one["score"]),
+        DASH if one["score"] is None else number(one["score"]),
         text(one["note"]),
         "".join(picture(thumbnails[name], name) for name in one["samples"][:2] if name in thumbnails),
     ]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _NORMAL = NormalDist()
-_DECADES = range(-12, 4)
+_DECADES = range(-12, 10)
+_GAP = 46  # between the middles of two labels
 
 
 def _bend(value: float, kind: str) -> float:
@@ -90,8 +91,8 @@ class Plot:
     y: Axis
     width: int = 460
     height: int = 320
-    left: int = 62
-    right: int = 14
+    left: int = 78
+    right: int = 24
     top: int = 16
     bottom: int = 46
     parts: list[str] = field(default_factory=list)
@@ -130,7 +131,8 @@ class Plot:
         """A mark with a hint for the pointer."""
         hint = f"<title>{escape(title)}</title>" if title else ""
         self.parts.append(
-            f'<circle class="dot {css}" cx="{self.px(x):.1f}" cy="{self.py(y):.1f}" r="{radius:.1f}" {extra}>{hint}</circle>'
+            f'<circle class="dot {css}" cx="{self.px(x):.1f}" cy="{self.py(y):.1f}" r="{radius:.1f}" '
+            f"{extra}>{hint}</circle>"
         )
 
     def upright(self, x: float, css: str, *, extra: str = "") -> None:
@@ -159,9 +161,13 @@ class Plot:
             at = self.py(value)
             found.append(f'<path class="grid" d="M{self.left} {at:.1f}H{end}"/>')
             found.append(f'<text x="{self.left - 7}" y="{at + 4:.1f}" text-anchor="end">{word}</text>')
+        last = -1.0 * _GAP
         for value, word in self.x.ticks:
             at = self.px(value)
             found.append(f'<path class="grid" d="M{at:.1f} {self.top}V{foot}"/>')
+            if at - last < _GAP:
+                continue  # labels never touch
+            last = at
             found.append(f'<text x="{at:.1f}" y="{foot + 17}" text-anchor="middle">{word}</text>')
         middle = (self.left + end) / 2
         found.append(f'<path class="axis" d="M{self.left} {self.top}V{foot}H{end}"/>')
@@ -170,7 +176,8 @@ class Plot:
         )
         high = (self.top + foot) / 2
         found.append(
-            f'<text class="name" transform="translate(13 {high}) rotate(-90)" text-anchor="middle">{escape(self.y.label)}</text>'
+            f'<text class="name" transform="translate(12 {high}) rotate(-90)" '
+            f'text-anchor="middle">{escape(self.y.label)}</text>'
         )
         return "".join(found)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from verify.report.parts import EXTRAPOLATED, facts_list, grid
 from verify.report.wording import (
+    DASH,
     at_most,
     count,
     counted,
@@ -25,23 +26,19 @@ _MARKS = {
     "FAIL": ("fail", '<path d="M7 7l10 10M17 7L7 17"/>'),
     "INSUFFICIENT DATA": ("open", '<path d="M12 6.5v7M12 17v.5"/>'),
 }
+_NOTHING = (
+    '<section id="verdict" class="verdict open"><h2>Nothing was asked for</h2>'
+    "<p>No target rate was given, so there is no verdict: the rates below are for reading.</p></section>"
+)
 _MISSES = {"fnmr", "frr", "fnir"}
-_WORDS = {
-    "fmr": "false match rate (FMR)",
-    "far": "false accept rate (FAR)",
-    "fpir": "false positive identification rate (FPIR)",
-    "fnmr": "false non-match rate (FNMR)",
-    "frr": "false reject rate (FRR)",
-    "fnir": "false negative identification rate (FNIR)",
-}
 
 
-def verdicts(facts: CalibrationFacts) -> str:
-    """The verdict on every target asked for, the first one large."""
+def verdicts(facts: CalibrationFacts) -> tuple[str, str]:
+    """The verdict on the first target, large, and the table of the others."""
     found = facts["verdicts"]
     if not found:
-        return '<section id="verdict" class="verdict open"><h2>Nothing was asked for</h2><p>There is no target and no verdict.</p></section>'
-    return _large(found[0], facts) + _others(found[1:])
+        return _NOTHING, ""
+    return _large(found[0], facts), _others(found[1:])
 
 
 def stamp(verdict: Verdict) -> str:
@@ -54,22 +51,24 @@ def stamp(verdict: Verdict) -> str:
 
 def asked(verdict: Verdict) -> str:
     """The target in a table cell: ``FMR at most 0.1 %``."""
-    return f"{text(verdict['asked_kind']).upper()} at most {percent(verdict['asked_rate'])}"
+    return f"{text(verdict['asked_kind'].upper(), limit=60)} at most {percent(verdict['asked_rate'])}"
 
 
 def _large(verdict: Verdict, facts: CalibrationFacts) -> str:
-    css = _MARKS[verdict["verdict"]][0]
-    guess = ""
+    css, guess = _MARKS[verdict["verdict"]][0], ""
     if verdict["extrapolated"]:
+        css = "open" if css == "pass" else css  # a forecast never stands in green
         guess = (
-            '<p class="note guess"><b>EXTRAPOLATED.</b> No trials reach this far: the threshold comes from a curve fitted to the '
+            '<p class="note guess"><b>EXTRAPOLATED.</b> No trials reach this far: the threshold '
+            "comes from a curve fitted to the "
             "highest scores of strangers (a generalised Pareto tail). It is a forecast, not a measurement.</p>"
         )
     message = f'<p class="soft">{text(verdict["message"], limit=1000)}</p>' if verdict["message"] else ""
     return (
         f'<section id="verdict" class="verdict {css}" aria-labelledby="verdict-h"><p>{stamp(verdict)}</p>'
         f'<h2 id="verdict-h">{_headline(verdict, facts)}</h2>{guess}'
-        f"{_strangers(verdict, facts)}{_rightful(verdict, facts)}{message}{_tiles(verdict, facts)}</section>\n"
+        f"{_strangers(verdict, facts)}{_rightful(verdict, facts)}{_doubt(verdict, facts)}"
+        f"{message}{_tiles(verdict, facts)}</section>\n"
     )
 
 
@@ -112,6 +111,13 @@ def _strangers(verdict: Verdict, facts: CalibrationFacts) -> str:
     limit = ""
     if verdict["asked_kind"] not in _MISSES:
         limit = f" Asked for was at most {at_most(verdict['asked_rate'])}."
+    if not rate["errors"]:
+        found = f"Of {count(rate['trials'])} trials of strangers {who}, <b>not one</b> was a false match."
+        bound = (
+            f"Of a million that may be <b>{at_most(rate['upper'])}</b> at most, with "
+            f"{percent(facts['confidence'])} confidence."
+        )
+        return f'<p class="say">{found} {bound}{limit}</p>'
     return (
         f'<p class="say">Of a million strangers {who}, <b>{of_a_million(rate["value"])}</b> {done}. '
         f"{sure(rate, facts)} <b>{at_most(rate['upper'])}</b>.{limit}</p>"
@@ -122,12 +128,36 @@ def _rightful(verdict: Verdict, facts: CalibrationFacts) -> str:
     rate = verdict["fnmr"]
     if rate is None:
         return ""
-    about = two_digits(1000 * rate["value"]) if rate["value"] else "none"
-    most = two_digits(1000 * rate["upper"])
     done = "would not be found" if facts["mode"] == "1:N" else "would be turned away"
+    most = f"at most {two_digits(1000 * rate['upper'])}"
+    if not rate["errors"]:
+        return (
+            f'<p class="say">Of {count(rate["trials"])} trials of rightful people <b>not one</b> '
+            f"failed; of a thousand, {most} {done}.</p>"
+        )
     return (
-        f'<p class="say">Of a thousand rightful people, <b>about {about}</b> {done} '
-        f'<span class="soft">(at most {most})</span>.</p>'
+        '<p class="say">Of a thousand rightful people, <b>about '
+        f'{two_digits(1000 * rate["value"])}</b> {done} <span class="soft">({most})</span>.</p>'
+    )
+
+
+def _doubt(verdict: Verdict, facts: CalibrationFacts) -> str:
+    """What to say when the rate measured keeps the target but its own bound does not."""
+    rate = verdict["fnmr"] if verdict["asked_kind"] in _MISSES else verdict["fmr"]
+    if verdict["verdict"] != "PASS" or rate is None or rate["upper"] <= verdict["asked_rate"]:
+        return ""
+    chosen = verdict["calibration"]
+    bound = ""
+    if (
+        chosen is not None
+        and chosen["upper"] <= verdict["asked_rate"]
+        and verdict["asked_kind"] not in _MISSES
+    ):
+        bound = f" The threshold was chosen on other people, where the bound is {percent(chosen['upper'])}."
+    return (
+        f'<p class="say soft">The rate that was measured keeps the target; {count(rate["trials"])} '
+        "trials of these people alone "
+        f"cannot show it at {percent(facts['confidence'])}.{bound}</p>"
     )
 
 
@@ -170,18 +200,16 @@ def _others(found: list[Verdict]) -> str:
             asked(one),
             stamp(one),
             threshold(one["threshold"]),
-            f"{percent(one['fmr']['value'])}, at most {percent(one['fmr']['upper'])}" if one["fmr"] else "–",
+            f"{percent(one['fmr']['value'])}, at most {percent(one['fmr']['upper'])}" if one["fmr"] else DASH,
             f"{percent(one['fnmr']['value'])}, at most {percent(one['fnmr']['upper'])}"
             if one["fnmr"]
-            else "–",
+            else DASH,
             text(one["message"]),
         ]
         for one in found
     ]
     columns = ["asked for", "verdict", "threshold", "FMR measured", "FNMR measured", ""]
-    return f'<section id="others" aria-labelledby="others-h"><h2 id="others-h">Other targets</h2>{grid("Other targets", columns, rows)}</section>\n'
-
-
-def kind_in_words(kind: str) -> str:
-    """The asked kind with its full name."""
-    return _WORDS.get(kind, text(kind))
+    return (
+        '<section id="others" aria-labelledby="others-h"><h2 id="others-h">Other '
+        f"targets</h2>{grid('Other targets', columns, rows)}</section>\n"
+    )

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from verify.facts import RateFacts
 
-_MANY, _TEXT = 1_000_000, 300
+_MANY, _TEXT, _HASH = 1_000_000, 300, 64
+_UNIT = "\u00a0%"  # the number and its unit stay on one line
 # these turn the direction of writing, and with it the meaning of a line
 _UNSEEN = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
+DASH = "\u2013"  # nothing to show here
 MISSING = '<span class="soft">not measured</span>'
 
 
@@ -23,7 +25,8 @@ def text(value: object, *, limit: int = _TEXT) -> str:
 
 def code(value: object, *, limit: int = _TEXT) -> str:
     """A string to be read letter by letter."""
-    return f"<code>{text(value, limit=limit)}</code>"
+    css = ' class="hash"' if len(str(value)) == _HASH else ""
+    return f"<code{css}>{text(value, limit=limit)}</code>"
 
 
 def count(value: float) -> str:
@@ -36,10 +39,15 @@ def percent(value: float | None) -> str:
     if value is None:
         return MISSING
     if value <= 0:
-        return "0 %"
+        return f"0{_UNIT}"
     share = 100 * value
     digits = max(0, 1 - math.floor(math.log10(share))) if share < 10 else 1  # noqa: PLR2004
-    return f"{share:.{digits}f}".removesuffix(".0") + " %"
+    return _bare(f"{share:.{digits}f}") + _UNIT
+
+
+def _bare(digits: str) -> str:
+    """A decimal without zeros behind its last digit."""
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def one_in(value: float | None) -> str:
@@ -102,4 +110,4 @@ def target(value: float | None) -> str:
     """A target rate: ``0.1 % · 1 in 1,000``."""
     if value is None:
         return MISSING
-    return f'{percent(value)} <span class="soft">· {one_in(value)}</span>' if value > 0 else "0 %"
+    return f'{percent(value)}<br><span class="soft">{one_in(value)}</span>' if value > 0 else percent(value)

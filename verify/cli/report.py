@@ -1,0 +1,89 @@
+"""``verify report``: the facts of a calibration or evaluation as a page, or two of them side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from verify.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from verify.facts import CalibrationFacts
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("facts", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", type=PATH, help="The page to write; default: FACTS with the ending .html.")
+@click.option(
+    "--compare", "compares", is_flag=True, help="Put two FACTS side by side: models, dates or settings."
+)
+@click.option(
+    "--thumbnails",
+    "media",
+    type=PATH,
+    help="Show suspects' photos from this folder; the page then holds faces.",
+)
+@json_option
+def report(
+    facts: tuple[Path, ...], *, output: Path | None, compares: bool, media: Path | None, as_json: bool
+) -> None:
+    """Draw the report of a calibration or evaluation: one HTML file that loads nothing from anywhere.
+
+    FACTS is the JSON that `verify calibrate` or `verify evaluate` wrote. With --compare there are two of
+    them. The exit code says whether the page was written, not what the verdict is: that is in --json.
+
+    Example: verify report calibration.json -o calibration.html
+    """
+    from verify.report.facts import facts_sha256, read_facts, write_text
+
+    if len(facts) != (2 if compares else 1):
+        wanted = "--compare takes two files" if compares else "one file makes a page; two need --compare"
+        msg = f"{len(facts)} files given: {wanted}"
+        raise click.UsageError(msg)
+    if compares and media:
+        msg = "--thumbnails belongs to the report of one file, not to --compare"
+        raise click.UsageError(msg)
+    default = f"{facts[0].stem}-{facts[1].stem}.html" if compares else f"{facts[0].stem}.html"
+    target = output or facts[0].with_name(default)
+    if any(target.resolve() == one.resolve() for one in facts):
+        msg = f"{target} is the file to read: name another one with -o"
+        raise click.UsageError(msg)
+    read = [read_facts(one) for one in facts]
+    page, warnings = _compared(read) if compares else _drawn(read[0], media)
+    write_text(target, page)
+    if as_json:
+        sources = [
+            {"path": p, "sha256": facts_sha256(f), "verdicts": f["verdicts"]}
+            for p, f in zip(facts, read, strict=True)
+        ]
+        print_json({"page": target, "bytes": len(page.encode()), "warnings": warnings, "facts": sources})
+        return
+    for one in warnings:
+        click.echo(f"warning: {one}", err=True)
+    click.echo(f"{target} ({len(page.encode()) / 1000:,.0f} kB)")
+
+
+def _compared(read: list[CalibrationFacts]) -> tuple[str, list[str]]:
+    from verify.report.compare import compare_page, like_with_like
+
+    return compare_page(*read), like_with_like(*read)
+
+
+def _drawn(facts: CalibrationFacts, media: Path | None) -> tuple[str, list[str]]:
+    from verify.report.calibration import calibration_page
+    from verify.report.strength import suspect_samples
+    from verify.report.thumbnails import thumbnails
+
+    if media is None:
+        return calibration_page(facts), []
+    pictures, left_out = thumbnails(suspect_samples(facts), media)
+    warnings: list[Any] = ["the page holds photos of people: keep and share it as such"] if pictures else []
+    if left_out:
+        warnings.append(
+            f"{len(left_out)} of the suspects' samples are no photos in {media}: {', '.join(left_out[:3])}"
+        )
+    return calibration_page(facts, thumbnails=pictures), warnings

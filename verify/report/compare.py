@@ -1,0 +1,313 @@
+"""Two calibrations side by side: another model, another date, other settings, on the same people or not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from verify.report.calibration import contents
+from verify.report.page import asset, page
+from verify.report.parts import EXTRAPOLATED, bullets, figure, grid, rate_cell, section
+from verify.report.rates import trials_of
+from verify.report.scope import glossary
+from verify.report.svg import Plot, probit_axis
+from verify.report.verdict import asked, stamp
+from verify.report.wording import DASH, code, number, percent, target, text, threshold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from verify.facts import CalibrationFacts, Evidence, RateFacts, Rung
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Rate b minus rate a with its bounds, each one-sided at the confidence of the two rates.
+
+    The bounds are put together from the rates' own by the method of variance estimates recovery (Zou and Donner,
+    2008; Newcombe's for proportions), which takes the two for independent. Measured on the same people they rise
+    and fall together, and the true interval is the narrower one: then these bounds err on the safe side.
+    """
+
+    value: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, a: RateFacts, b: RateFacts) -> Difference:
+        """Difference of two rates with bounds."""
+        value = b["value"] - a["value"]
+        below = math.hypot(b["value"] - b["lower"], a["upper"] - a["value"])
+        above = math.hypot(b["upper"] - b["value"], a["value"] - a["lower"])
+        return cls(value, max(-1.0, value - below), min(1.0, value + above))
+
+
+def like_with_like(a: CalibrationFacts, b: CalibrationFacts) -> list[str]:
+    """Why the two may not be compared number by number; empty if nothing speaks against it. Plain text."""
+    found = []
+    if _hashes(a, "data_sha256") != _hashes(b, "data_sha256"):
+        found.append(
+            "The data differ: other people or other samples, so a difference may be theirs and not the model's."
+        )
+    if _hashes(a, "split_sha256") != _hashes(b, "split_sha256"):
+        found.append("The splits differ: not the same people chose and tested the thresholds.")
+    checks: tuple[tuple[str, Callable[[CalibrationFacts], object], str], ...] = (
+        ("score spaces", _space, "thresholds mean different things; compare rates at the same target only."),
+        ("modes", _mode, "a comparison (1:1) and a search (1:N) err differently."),
+        ("attempts", _attempts, "a rate per transaction grows with the attempts allowed."),
+        ("kinds of bound", _bound, "a prediction bound is wider than a population bound."),
+        ("confidences", _confidence, "the bounds are not of the same confidence."),
+        ("kinds of report", _kind, "a calibration and an evaluation count different trials."),
+    )
+    for name, of, why in checks:
+        if of(a) != of(b):
+            found.append(f"The {name} differ ({of(a)} and {of(b)}): {why}")
+    return found
+
+
+def _hashes(facts: CalibrationFacts, name: str) -> list[str]:
+    return sorted(str(one[name]) for one in facts["sets"])  # type: ignore[literal-required]
+
+
+def _space(facts: CalibrationFacts) -> str:
+    return facts["score_space"]
+
+
+def _mode(facts: CalibrationFacts) -> str:
+    return facts["mode"] + (f" among {facts['gallery_size']}" if facts["mode"] == "1:N" else "")
+
+
+def _attempts(facts: CalibrationFacts) -> int:
+    return facts["attempts"]
+
+
+def _bound(facts: CalibrationFacts) -> str:
+    return facts["bound"]
+
+
+def _confidence(facts: CalibrationFacts) -> float:
+    return facts["confidence"]
+
+
+def _kind(facts: CalibrationFacts) -> str:
+    return facts["kind"]
+
+
+def names_of(a: CalibrationFacts, b: CalibrationFacts) -> tuple[str, str]:
+    """Short names that tell the two apart: models, else titles, else dates; at last A and B."""
+    for pick in (_model_name, _title, _day):
+        if pick(a) and pick(b) and pick(a) != pick(b):
+            return pick(a), pick(b)
+    return f"{_title(a)} (A)", f"{_title(b)} (B)"
+
+
+def _model_name(facts: CalibrationFacts) -> str:
+    return str(facts["model"].get("name", ""))[:40]
+
+
+def _title(facts: CalibrationFacts) -> str:
+    return facts["title"][:40]
+
+
+def _day(facts: CalibrationFacts) -> str:
+    return facts["created_at"][:16].replace("T", " ")
+
+
+def compare_page(
+    facts_a: CalibrationFacts, facts_b: CalibrationFacts, *, names: tuple[str, str] | None = None
+) -> str:
+    """Draw two reports side by side: verdicts, ladder, DET overlay, differences with bounds.
+
+    Args:
+        facts_a: the one to compare with, for example today's model.
+        facts_b: the one that is compared, for example its successor.
+        names: what to call them; None takes model names, titles or dates, whichever differ.
+
+    Returns:
+        One self-contained HTML page. It warns where the comparison is not like with like.
+    """
+    plain = names or names_of(facts_a, facts_b)
+    called = (text(plain[0], limit=60), text(plain[1], limit=60))
+    both = (facts_a, facts_b)
+    warned = like_with_like(*both)
+    warning = ""
+    if warned:
+        items = bullets([text(words) for words in warned])
+        warning = (
+            '<section id="warning" class="verdict open" aria-labelledby="warning-h"><h2 '
+            f'id="warning-h">Not like with like</h2>{items}</section>\n'
+        )
+    body = "".join((
+        _differences(facts_a, facts_b, called), _det(both, called), _ladder(both, called), _evidence(both, called),
+        _scope(both, called), glossary(),
+    ))  # fmt: skip
+    head = (
+        f'<header class="top"><p class="soft">Comparison of two reports</p><h1>{called[0]} and '
+        f"{called[1]}</h1></header>\n"
+    )
+    top = head + warning + _verdicts(both, called) + contents(body)
+    return page(f"{plain[0]} and {plain[1]}", top + body, style=asset("report.css"))
+
+
+def _verdicts(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
+    cards = ""
+    for facts, name in zip(both, called, strict=True):
+        css = (
+            {"PASS": "pass", "FAIL": "fail"}.get(facts["verdicts"][0]["verdict"], "open")
+            if facts["verdicts"]
+            else "open"
+        )
+        lines = "".join(
+            f"<p>{stamp(one)} {asked(one)}<small>threshold {threshold(one['threshold'])}; FMR "
+            f"{rate_cell(one['fmr'])}; FNMR {rate_cell(one['fnmr'])}</small></p>"
+            for one in facts["verdicts"][:6]
+        )
+        cards += (
+            f'<section class="verdict {css}"><h2>{name}</h2><p '
+            f'class="soft">{text(facts["title"])}, {text(facts["created_at"][:10])}</p>{lines}</section>'
+        )
+    return f'<div class="two-up">{cards}</div>\n'
+
+
+def _paired(a: CalibrationFacts, b: CalibrationFacts) -> list[tuple[float, Rung | None, Rung | None]]:
+    """Rungs of both ladders by target, from loose to strict."""
+    left = {f"{one['target_fmr']:.6g}": one for one in a["ladder"]}
+    right = {f"{one['target_fmr']:.6g}": one for one in b["ladder"]}
+    keys = sorted({*left, *right}, key=float, reverse=True)
+    return [(float(key), left.get(key), right.get(key)) for key in keys]
+
+
+def _differences(a: CalibrationFacts, b: CalibrationFacts, called: Sequence[str]) -> str:
+    rows = []
+    for goal, one, other in _paired(a, b):
+        if one is None or other is None or one["fnmr"] is None or other["fnmr"] is None:
+            continue
+        found = Difference.of(one["fnmr"], other["fnmr"])
+        guess = f" {EXTRAPOLATED}" if "extrapolated" in (one["support"], other["support"]) else ""
+        rows.append([
+            target(goal) + guess, rate_cell(one["fnmr"]), rate_cell(other["fnmr"]), _points(found.value),
+            f"{_points(found.lower)} to {_points(found.upper)}", _winner(found, called),
+        ])  # fmt: skip
+    columns = ["strangers, at most", f"FNMR, {called[0]}", f"FNMR, {called[1]}", "difference", "bounds", ""]
+    confidence = percent(min(a["confidence"], b["confidence"]))
+    lead = (
+        "At the same promise against strangers, who turns away fewer rightful people? The difference "
+        f"is {called[1]} minus {called[0]}; "
+        f"each end of its bounds holds with {confidence} confidence. Where they take in zero, no difference is shown."
+    )
+    body = grid("Differences", columns, rows)
+    return section(
+        "difference",
+        "The difference",
+        lead,
+        body or '<p class="soft">no step of the ladder was measured on both</p>',
+    )
+
+
+def _points(value: float) -> str:
+    sign = "\u2212" if value < 0 else "+" if value > 0 else ""
+    return sign + percent(abs(value))
+
+
+def _winner(found: Difference, called: Sequence[str]) -> str:
+    if found.upper < 0:
+        return f"<b>{called[1]}</b> turns away fewer"
+    if found.lower > 0:
+        return f"<b>{called[0]}</b> turns away fewer"
+    return "no difference shown"
+
+
+def _det(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
+    curves = [facts["curve"] for facts in both]
+    if any(len(curve["thresholds"]) < 2 for curve in curves):  # noqa: PLR2004
+        return ""
+    trials = max(1, *(trials_of(facts)[0] for facts in both))
+    low = max(1e-7, 10.0 ** math.floor(math.log10(1 / trials)))
+    misses = [v for curve in curves for v in curve["fnmr"] if v > 0]
+    foot = max(1e-4, 10.0 ** math.floor(math.log10(min([*misses, 0.1]))))
+    plot = Plot(
+        probit_axis(low, 0.5, "FMR: strangers let in"),
+        probit_axis(foot, 0.6, "FNMR: rightful people turned away"),
+    )
+    for curve, css in zip(curves, "ab", strict=True):
+        under = zip(curve["fmr_lower"], curve["fnmr_lower"], strict=True)
+        over = zip(curve["fmr_upper"], curve["fnmr_upper"], strict=True)
+        plot.band(under, over, css)
+    for curve, css in zip(curves, "ab", strict=True):
+        seen = [(x, y) for x, y in zip(curve["fmr"], curve["fnmr"], strict=True) if x > 0 and y > 0]
+        plot.line([x for x, _ in seen], [y for _, y in seen], css)
+    drawing = plot.svg("DET curves of both, on normal-deviate axes.")
+    chart = figure(
+        "Detection error trade-off.",
+        drawing,
+        "Nearer to the lower left corner is better.",
+        legend=tuple(zip("ab", called, strict=True)),
+    )
+    return section("det", "Both errors against each other", "", f'<div class="charts">{chart}</div>')
+
+
+def _ladder(both: tuple[CalibrationFacts, CalibrationFacts], called: Sequence[str]) -> str:
+    rows = []
+    for goal, *pair in _paired(*both):
+        row = [target(goal)]
+        for rung in pair:
+            row += [DASH, DASH] if rung is None else [_support(rung), rate_cell(rung["fmr"])]
+        rows.append(row)
+    columns = ["strangers, at most", called[0], "FMR measured", called[1], "FMR measured"]
+    return section("ladder", "Both ladders", "", grid("Both ladders", columns, rows))
+
+
+def _support(rung: Rung) -> str:
+    if rung["support"] == "extrapolated":
+        return f"{threshold(rung['threshold'])} {EXTRAPOLATED}"
+    return (
+        threshold(rung["threshold"])
+        if rung["support"] == "supported"
+        else '<span class="badge">not enough data</span>'
+    )
+
+
+def _evidence(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
+    found: list[Evidence] = [facts["evidence"] for facts in both if facts["evidence"] is not None]
+    if len(found) != len(both):
+        return ""
+    rows = [
+        ["Cllr, bits", *(number(one["cllr"]) for one in found)],
+        ["min Cllr, bits", *(number(one["min_cllr"]) for one in found)],
+        [
+            "EER",
+            *(
+                f"{percent(one['eer'])}<br><span class='soft'>{text(one['eer_method'])}</span>"
+                for one in found
+            ),
+        ],
+        ["AUC", *(number(one["auc"], digits=4) for one in found)],
+        ["d&prime;", *(number(one["d_prime"], digits=2) for one in found)],
+    ]
+    return section("evidence", "Scores as evidence", "", grid("Scores as evidence", ["", *called], rows))
+
+
+def _scope(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
+    rows = [
+        ["model_id", *(code(facts["model"].get("model_id") or "none") for facts in both)],
+        ["score space", *(text(facts["score_space"]) for facts in both)],
+        ["mode", *(text(_mode(facts)) for facts in both)],
+        ["bound", *(f"{text(facts['bound'])}, {percent(facts['confidence'])}" for facts in both)],
+        [
+            "data",
+            *(
+                "<br>".join(
+                    f"{text(one['name'])} {code(one['data_sha256'][:16])}" for one in facts["sets"][:6]
+                )
+                for facts in both
+            ),
+        ],
+        [
+            "split",
+            *("<br>".join(code(one["split_sha256"][:16]) for one in facts["sets"][:6]) for facts in both),
+        ],
+        ["made at", *(text(facts["created_at"]) for facts in both)],
+        ["command", *(code(facts["command"], limit=600) for facts in both)],
+    ]
+    return section("scope", "What they hold for", "", grid("What they hold for", ["", *called], rows))
