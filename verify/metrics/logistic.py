@@ -39,11 +39,19 @@ _ROUNDS = 200
 
 @dataclass(frozen=True, slots=True)
 class TermSpec:
-    """A quality measure to be fitted; see `verify.score_space.QualityTerm` for what becomes of it."""
+    """A quality measure to be fitted; see `verify.score_space.QualityTerm` for what becomes of it.
+
+    Attributes:
+        measure: key of `Quality.measures`; one of which more is better.
+        transform: done to the measure of each capture.
+        combine: makes one of the two captures' measures.
+        interacts: whether the measure may change the slope; False only moves the llr up and down.
+    """
 
     measure: str
     transform: Transform = Transform.IDENTITY
     combine: Combine = Combine.MIN
+    interacts: bool = True
 
 
 DEFAULT_TERMS: Mapping[str, tuple[TermSpec, ...]] = MappingProxyType(
@@ -98,7 +106,7 @@ def fit_llr(
         msg = f"mated and non_mated: all scores are {scores[0]:.6g}; constant scores carry no evidence"
         raise ScoreError(msg)
     fitted = [_term(spec, mated_quality or {}, non_mated_quality or {}, data) for spec in terms]
-    with_slope = [bool(f.any()) for _, f in fitted]
+    with_slope = [spec.interacts and bool(f.any()) for spec, (_, f) in zip(terms, fitted, strict=True)]
     while True:
         columns = [np.ones_like(s), s, *(f for _, f in fitted)]
         columns += [s * f for (_, f), used in zip(fitted, with_slope, strict=True) if used]
