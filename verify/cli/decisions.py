@@ -61,6 +61,10 @@ def print_decision(decision: Decision, *, as_json: bool) -> int:
             click.echo(f"  cosine     {decision.cosine:+.4f}")
     if decision.llr is not None:
         click.echo(f"  evidence   {evidence(decision.llr)}")
+    for part in decision.parts:
+        from verify.cli.fused import part_in_words
+
+        click.echo(f"  part       {part_in_words(part)}")
     _print_basis(decision)
     return _EXIT[decision.outcome]
 

@@ -76,7 +76,7 @@ def enroll_from(
             run = enroll_many(
                 verifier, part, allow_inconsistent=allow_inconsistent, refuse_lookalikes=refuse_lookalikes
             )
-            label = f"enrolling subjects by {verifier.capturer.modality.value}"
+            label = f"enrolling subjects by {verifier.model.modality.value}"
             results += progress(run, total=len(part), label=label, quiet=as_json)
     failed = [(r.item.subject_id, *failure) for r in results for failure in r.failed]
     if failures is not None:

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verify.engine import Verifier
+    from verify.engine.fusion import FusedVerifier
 
 _MODEL = click.option(
     "--model",
     "-m",
-    help="Model bundle: face, voice, a name of `verify models list` or a folder. [default: by the file's kind]",
+    help="Model bundle: face, voice, a name of `verify models list` or a folder; several as one: sface+dlib. "
+    "[default: by the file's kind]",
 )
 _FMR = click.option(
     "--fmr",
@@ -102,14 +104,17 @@ def open_verifier(
     point: str | None = None,
     drift_log: Path | None = None,
     **how: Any,
-) -> Verifier:
+) -> Verifier | FusedVerifier:
     """Open the engine that the options describe; `sample` tells face from voice when no model is named.
+
+    Models joined with ``+`` decide as one.
 
     Raises:
         click.UsageError: options that exclude each other.
     """
     from verify.capture import guess_modality
     from verify.engine import Verifier
+    from verify.models.fusions import is_fusion
 
     _check_by_hand(uncalibrated, fmr, far, fpir, point, operating_points)
     given = {"--fmr": fmr, "--far": far, "--point": point}
@@ -121,6 +126,21 @@ def open_verifier(
         from verify.engine.drift_log import DriftLog
 
         how["on_decision"] = DriftLog(drift_log).record
+    if is_fusion(model):
+        from verify.cli.fused import open_fused
+
+        rates = {"target_fmr": fmr, "target_far": far, "point": point}
+        return open_fused(
+            str(model),
+            uncalibrated=uncalibrated,
+            fpir=fpir,
+            operating_points=operating_points,
+            **rates,
+            **how,
+        )
+    if how.pop("everyone", False):
+        msg = "--everyone goes with face and voice together: give --face and --voice, or --model face+voice"
+        raise click.UsageError(msg)
     return Verifier.open(
         model or (guess_modality(sample).value if sample is not None else "face"),
         operating_points=operating_points,

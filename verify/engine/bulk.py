@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from verify.engine.fusion import FusedVerifier
     from verify.engine.verifier import Verifier
 
 
@@ -79,7 +80,7 @@ def by_kind(items: Sequence[BulkItem]) -> dict[str, list[BulkItem]]:
 
 
 def enroll_many(
-    verifier: Verifier,
+    verifier: Verifier | FusedVerifier,
     items: Sequence[BulkItem],
     *,
     allow_inconsistent: bool = False,
@@ -96,11 +97,7 @@ def enroll_many(
     """
     for item in items:
         try:
-            stored = {
-                r.source_sha256
-                for r in verifier.gallery.records(item.subject_id)
-                if r.model_id == verifier.capturer.model_id
-            }
+            stored = verifier.stored_samples(item.subject_id)
             fresh = [path for path in item.paths if not stored or source_sha256(path) not in stored]
             skipped = len(item.paths) - len(fresh)
             enrolment = (
@@ -118,5 +115,5 @@ def enroll_many(
             yield BulkResult(item, None, error=str(error))
             continue
         if enrolment is None:
-            enrolment = Enrolment(item.subject_id, verifier.capturer.modality, verifier.capturer.model_id)
+            enrolment = Enrolment(item.subject_id, verifier.model.modality, verifier.model.model_id)
         yield BulkResult(item, enrolment, skipped=skipped)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from verify.engine.observer import Observer
+    from verify.engine.outcomes import Model
     from verify.protocols import Gallery
     from verify.types import Decision, Enrolment, Modality, OperatingPoint, Source
 
@@ -162,6 +163,19 @@ class FusedVerifier:
             msg = "this needs a gallery: open the FusedVerifier with gallery=..."
             raise UsageError(msg)
         return self._gallery
+
+    @property
+    def model(self) -> Model:
+        """What stands for the models together."""
+        return self.panel.model
+
+    def stored_samples(self, subject_id: str) -> set[str]:
+        """Hashes of the samples that a subject's templates of all models of their modality were made of."""
+        known: dict[str, set[str]] = {}
+        for record in self.gallery.records(subject_id):
+            known.setdefault(record.source_sha256, set()).add(record.model_id)
+        complete = [set(self.panel.members(modality)) for modality in self.panel.modalities]
+        return {sha256 for sha256, models in known.items() if any(models >= one for one in complete)}
 
     def enroll(
         self,

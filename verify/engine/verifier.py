@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from verify.engine.observer import Observer
+    from verify.engine.outcomes import Model
+    from verify.engine.thresholds import Ruling
     from verify.protocols import Gallery
     from verify.types import Decision, Enrolment, Identification, OperatingPoint, Source
 
@@ -175,6 +177,16 @@ class Verifier:
             raise UsageError(msg)
         return self._gallery
 
+    @property
+    def model(self) -> Model:
+        """Which model decides, and on what."""
+        return self._bench.model
+
+    def stored_samples(self, subject_id: str) -> set[str]:
+        """Hashes of the samples that a subject's templates of this model were made of."""
+        records = self.gallery.records(subject_id)
+        return {record.source_sha256 for record in records if record.model_id == self.model.model_id}
+
     def enroll(
         self,
         subject_id: str,
@@ -189,7 +201,8 @@ class Verifier:
 
         Samples that fail capture, disagree with the subject's other templates, are stored already or
         would pass the gallery's cap are left out and reported; the rest is written. Templates are held
-        against each other in raw cosines; a ladder without such a rung leaves that check out and says so.
+        against each other in raw cosines, by a rung of the ladder or else of the bundle's own; without either
+        the check is left out and a finding says so.
 
         Args:
             subject_id: any text of 1 to 256 UTF-8 bytes without control characters.
@@ -210,9 +223,8 @@ class Verifier:
         stored = self.gallery.model_ids(modality=self.capturer.modality)
         if stored and self.capturer.model_id not in stored:
             raise ModelMismatchError(mismatch_message(self._bench.model, self.gallery))
-        ruling = self.judge.in_cosine()
         return enroll_subject(
-            Desk(self.capturer, self.gallery, self._enrolling, ruling, self._clock),
+            Desk(self.capturer, self.gallery, self._enrolling, self._screening(), self._clock),
             subject_id,
             sources,
             idempotency_key=idempotency_key,
@@ -260,6 +272,14 @@ class Verifier:
         found = decide_search(self._bench, self.gallery, source, top_k=top_k)
         tell(self._on_decision, found)
         return found
+
+    def _screening(self) -> Ruling:
+        """The ladder's raw cosine rung, else the bundle's own: it checks samples, it promises no rate."""
+        ruling = self.judge.in_cosine()
+        if ruling.threshold is not None:
+            return ruling
+        own = Judge(self.capturer.model_id, self.capturer.bundle.operating_points()).in_cosine()
+        return ruling if own.threshold is None else own
 
     def _told(self, decision: Decision) -> Decision:
         tell(self._on_decision, decision)
