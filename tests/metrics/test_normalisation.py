@@ -175,5 +175,5 @@ def test_it_takes_out_what_makes_one_capture_look_like_everybody():
     normed = norm_scores(raw, method=ScoreSpace.S_NORM, enrol=sides[0], probe=sides[1])
     before = auc(mated=raw[mated], non_mated=raw[~mated])
     after = auc(mated=normed[mated], non_mated=normed[~mated])
-    assert before < 0.85
-    assert after > 0.93
+    assert before < 0.78
+    assert after > 0.87  # each side takes out half of its own

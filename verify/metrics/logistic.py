@@ -60,7 +60,7 @@ DEFAULT_TERMS: Mapping[str, tuple[TermSpec, ...]] = MappingProxyType(
             TermSpec("net_speech_s", Transform.LOG, Combine.MIN),
             TermSpec("net_speech_s", Transform.LOG, Combine.MAX),
         ),
-        "face": (TermSpec("sharpness", Transform.IDENTITY, Combine.MIN),),
+        "face": (TermSpec("detector_score", Transform.IDENTITY, Combine.MIN),),
     }
 )
 
