@@ -254,6 +254,11 @@ def test_enrolment_checks_cosines_where_llr_decides() -> None:
     verifier = opened(llr_point(threshold=5.0), point(1e-3, 0.5))
     done = verifier.enroll("anna", ["anna-1", "bob-1", "anna-2"])
     assert [one.source for one in done.left_out] == ["bob-1"]
+    own = Verifier(
+        FakeCapturer(points=LADDER), gallery=MemoryGallery(), operating_points=(llr_point(threshold=5.0),)
+    )
+    assert len(own.enroll("anna", ["anna-1", "bob-1", "anna-2"]).left_out) == 1  # by the bundle's own rung
+    assert own.match("anna", "anna-9").score_space == "llr"
     unchecked = opened(llr_point()).enroll("anna", ["anna-1", "bob-1"])
     assert len(unchecked.added) == 2
     assert [one.reason for one in unchecked.findings] == [Reason.NO_OPERATING_POINT]
