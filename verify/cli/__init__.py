@@ -42,6 +42,16 @@ COMMANDS = {
         "report",
         "Draw the report of a calibration as one HTML file, or two side by side.",
     ),
+    "evaluate": (
+        "verify.cli.evaluate",
+        "evaluate",
+        "Run a published protocol, or hold the thresholds against people of your own.",
+    ),
+    "monitor": (
+        "verify.cli.monitor",
+        "monitor",
+        "Watch the scores of live decisions: say when to recalibrate.",
+    ),
     "doctor": ("verify.cli.doctor", "doctor", "Check this installation, its models and its gallery."),
 }
 

@@ -1,0 +1,163 @@
+"""From the options of `verify evaluate` to what it prints and writes."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from verify.cli.output import print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from verify.evaluation.sources import TrialSource
+    from verify.facts import CalibrationFacts
+    from verify.types import OperatingPoint
+
+EXIT_KEPT, EXIT_EXCEEDED = 0, 1
+
+
+def run(options: Mapping[str, Any], *, as_json: bool) -> int:
+    """Evaluate, print, write; the exit code."""
+    from verify.evaluation.protocols import evaluate
+
+    _check(options)
+    page = None if options["no_report"] else options["report"]
+    _check_free(page, force=options["force"])
+    source, points, model = _opened(options, quiet=as_json)
+    facts = evaluate(
+        source,
+        points=points,
+        gallery_sizes=options["sizes"],
+        title=f"{model['name']} on {source.name}" if model else source.name,
+        command=shlex.join(["verify", *sys.argv[1:]]),
+        created_at=datetime.now(UTC),
+        model=model,
+        confidence=options["confidence"],
+        seed=options["seed"],
+    )
+    written = [] if page is None else _write(page, facts)
+    if as_json:
+        print_json({"facts": facts, "written": written})
+    else:
+        _show(facts, written)
+    failed = any(verdict["verdict"] == "FAIL" for verdict in facts["verdicts"])
+    return EXIT_EXCEEDED if failed else EXIT_KEPT
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    scores, data, model = options["scores"], options["data"], options["model"]
+    if scores is not None and (data is not None or model is not None or options["trial_list"] is not None):
+        msg = "--scores needs neither DATA nor --model nor --trial-list: the scores are there already"
+        raise click.UsageError(msg)
+    if scores is None and (model is None or (data is None and options["trial_list"] is None)):
+        msg = "name DATA and --model (face, voice, a bundle), or a matcher's scores with --scores"
+        raise click.UsageError(msg)
+    if options["sizes"] and (options["trial_list"] or scores):
+        msg = "--gallery-size searches a folder's subjects: leave --trial-list and --scores out"
+        raise click.UsageError(msg)
+
+
+def _check_free(page: Path | None, *, force: bool) -> None:
+    for path in () if page is None or force else (page, page.with_suffix(".json")):
+        if path.exists():
+            msg = f"{path} exists already: name another file with --report, or give --force"
+            raise click.UsageError(msg)
+
+
+def _opened(
+    options: Mapping[str, Any], *, quiet: bool
+) -> tuple[TrialSource, Sequence[OperatingPoint], dict[str, Any] | None]:
+    """The trials, the thresholds to hold them against, and what is said of the model."""
+    from verify.models.operating_points import read_operating_points
+
+    given = options["operating_points"]
+    if options["scores"] is not None:
+        from verify.evaluation.score_files import ScoreFileSource
+
+        source = ScoreFileSource.open(options["scores"], seed=options["seed"], distances=options["distances"])
+        return source, () if given is None else read_operating_points(given), None
+    from verify.capture import Capturer
+    from verify.data.manifest import read_manifest
+    from verify.evaluation.cache import EmbeddingCache, default_cache_path
+    from verify.evaluation.embedded_source import EmbeddedSource
+    from verify.evaluation.embeddings import embed_all
+    from verify.evaluation.trial_lists import TrialListSource
+
+    capturer = Capturer.open(options["model"], models_dir=options["models_dir"])
+    points = capturer.bundle.operating_points() if given is None else read_operating_points(given)
+    _check_model(points, capturer.model_id, given)
+    path = None if options["no_cache"] else (options["cache"] or default_cache_path())
+    how: dict[str, Any] = {
+        "workers": options["workers"],
+        "progress": lambda captures, total: progress(captures, total=total, label="capturing", quiet=quiet),
+    }
+    with nullcontext() if path is None else EmbeddingCache(path) as cache:
+        made: TrialSource
+        if options["trial_list"] is not None:
+            made = TrialListSource.open(
+                options["trial_list"], capturer=capturer, media_root=options["data"], cache=cache, **how
+            )
+        else:
+            manifest = read_manifest(options["data"])
+            embedded = embed_all(capturer, manifest, cache=cache, **how)
+            made = EmbeddedSource.of(embedded, model_id=capturer.model_id, warnings=manifest.warnings)
+    bundle = capturer.bundle
+    return made, points, {
+        "name": bundle.name,
+        "modality": bundle.modality.value,
+        "preprocessing": dict(bundle.card.input),
+    }  # fmt: skip
+
+
+def _check_model(points: Sequence[OperatingPoint], model_id: str, given: Path | None) -> None:
+    from verify.errors import ModelMismatchError
+
+    for point in points:
+        if point.model_id != model_id:
+            msg = (
+                f"{given}: operating point {point.name!r} holds for model {point.model_id[:12]}, not for the model in "
+                f"use ({model_id[:12]})"
+            )
+            raise ModelMismatchError(msg)
+
+
+def _write(page: Path, facts: CalibrationFacts) -> list[Path]:
+    from verify.report.calibration import calibration_page
+    from verify.report.facts import write_facts, write_text
+
+    write_facts(page.with_suffix(".json"), facts)
+    write_text(page, calibration_page(facts))
+    return [page, page.with_suffix(".json")]
+
+
+def _show(facts: CalibrationFacts, written: Sequence[Path]) -> None:
+    for verdict in facts["verdicts"]:
+        click.echo(f"{verdict['verdict']}: {verdict['message']}")
+        if verdict["fnmr"] is not None:
+            missed = verdict["fnmr"]
+            click.echo(
+                f"    missed {missed['value']:.3g} ({missed['errors']:,} of {missed['trials']:,}, at most "
+                f"{missed['upper']:.3g})"
+            )
+    rows = [
+        (figure["name"], f"{figure['value']:.6g}", figure["note"]) for figure in facts["protocol"]["figures"]
+    ]
+    print_table(
+        ("figure", "value", "what to know"), rows, title=f"{facts['title']}: {facts['protocol']['name']}"
+    )
+    one = facts["sets"][0]["test"]
+    failed = ", ".join(f"{reason} {count}" for reason, count in one["failures_to_acquire"].items()) or "none"
+    click.echo(
+        f"{one['subjects']:,} subjects, {one['samples']:,} samples, {one['mated_trials']:,} mated and "
+        f"{one['non_mated_trials']:,} non-mated trials; failures to acquire: {failed}"
+    )
+    for line in (*facts["sets"][0]["warnings"], *facts["notes"]):
+        click.echo(line)
+    click.echo(f"written to {', '.join(map(str, written))}" if written else "nothing written")

@@ -1,0 +1,285 @@
+"""Published protocols and own data, measured with thresholds that were set before: nothing is chosen here.
+
+Three protocols over one kind of result, the facts of a report:
+
+- *pairs*: the trials of a list (LFW with its folds, VoxCeleb, CSV), or all pairs of a folder or score file;
+- *identification*: open-set search in galleries drawn from a folder's subjects;
+- both hold the model's operating points against people that they may never have seen, and say PASS or FAIL.
+
+A trial whose capture failed has no score. It is left out of FMR and FNMR, counts as a reject in LFW's accuracy, and
+turns up in FAR and FRR. Figures whose threshold is set on the very trials that it is judged by (EER, FNMR at an FMR,
+minimum costs) are there to be held against published ones, and are named so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from verify import __version__
+from verify.errors import InsufficientTrialsError
+from verify.evaluation.analysis import (
+    curve,
+    dependence,
+    evidence,
+    far_frr,
+    fmr_of,
+    fnmr_of,
+    fta_of,
+    histogram,
+    rate_facts,
+    side_facts,
+)
+from verify.evaluation.facts_of import ATTACKS
+from verify.evaluation.figures import Figure
+from verify.evaluation.prepare import possible_non_mated, prepare
+from verify.evaluation.search_protocol import identification
+from verify.evaluation.spaces import LlrSource
+from verify.evaluation.trial_lists import TrialListSource
+from verify.facts import SCHEMA
+from verify.metrics.folds import fold_accuracy
+from verify.score_space import ScoreSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from verify.evaluation.side import Side
+    from verify.evaluation.sources import TrialSource
+    from verify.facts import CalibrationFacts, SetFacts, SideFacts, Verdict
+    from verify.types import OperatingPoint
+
+AT_FMR = (1e-1, 1e-2, 1e-3, 1e-4)
+_SAME_TRIALS = "threshold set on these very trials: for comparison with published figures"
+_NOBODY: SideFacts = {
+    "subjects": 0,
+    "samples": 0,
+    "mated_trials": 0,
+    "non_mated_trials": 0,
+    "possible_non_mated_trials": 0,
+    "attempts": 0,
+    "failures_to_acquire": {},
+    "fta": None,
+    "fte": None,
+}
+
+
+def evaluate(
+    source: TrialSource,
+    *,
+    points: Sequence[OperatingPoint] = (),
+    gallery_sizes: Sequence[int] = (),
+    title: str,
+    command: str,
+    created_at: datetime,
+    model: Mapping[str, Any] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> CalibrationFacts:
+    """Measure a source's trials, all of its subjects taken together.
+
+    Args:
+        source: of raw scores.
+        points: thresholds to hold the trials against; those of 1:1 comparisons, and of searches where
+            `gallery_sizes` are given. Points in a normalised space are named and left out.
+        gallery_sizes: of open-set searches to measure as well; needs embedded media.
+        title: of the report.
+        command: that reproduces it.
+        created_at: now, in UTC.
+        model: name, modality and preprocessing of the model; None for score files.
+        confidence: of the one-sided bounds.
+        seed: of whatever is sampled.
+
+    Raises:
+        InsufficientTrialsError: no mated or no non-mated trials.
+        UsageError: searches over a source that is no embedded media, or larger than it.
+    """
+    everyone = np.ones(len(source.subjects), dtype=bool)
+    side = prepare(source, everyone, part="listed" if isinstance(source, TrialListSource) else "given")
+    if not side.mated.size:
+        msg = f"{source.name}: there is no mated trial, so no FNMR can be measured: bring two samples of a subject"
+        raise InsufficientTrialsError(msg)
+    usable = [
+        point for point in points if point.norm is None and point.fusion is None and point.attempts == 1
+    ]
+    verdicts = [
+        _verdict(point, judged, source.name, confidence=confidence)
+        for point, judged in _judged(source, side, usable)
+    ]
+    found = evidence(side, side, seed=seed)
+    figures = _figures(source, side, found)
+    searches, search_figures, more = identification(
+        source, points=usable, sizes=gallery_sizes, confidence=confidence, seed=seed
+    )
+    plain = _plain_threshold(usable, fallback=side.non_mated.threshold_at_fmr(1e-3))
+    notes = [
+        *_calibrated_on(usable),
+        "nothing was chosen on these trials, unless a line says so: the thresholds of the verdicts are the model's own",
+        "Cllr, DCF and reliability are of a map fitted to these same trials: at their best, not at their most honest",
+        *(f"{point.name} was left out: {point.score_space} needs its cohort or its other models"
+          for point in points if point not in usable),
+    ]  # fmt: skip
+    return {
+        "schema": SCHEMA,
+        "kind": "evaluation",
+        "title": title,
+        "created_at": created_at.isoformat(timespec="seconds"),
+        "verify_version": __version__,
+        "command": command,
+        "model": {**model, "model_id": source.model_id} if model else {},
+        "score_space": "cosine" if source.model_id else "score",
+        "norm": None,
+        "mode": "1:1",
+        "gallery_size": 0,
+        "attempts": 1,
+        "confidence": confidence,
+        "bound": "population",
+        "seed": seed,
+        "sets": [_set_facts(source, side, confidence=confidence)],
+        "verdicts": verdicts + more,
+        "ladder": [],
+        "curve": curve(side, confidence=confidence),
+        "histogram": histogram(side),
+        "transfer": [],
+        "evidence": found,
+        "dependence": dependence(side, threshold=plain, confidence=confidence, seed=seed),
+        "groups": [],
+        "strata": [],
+        "enrolment": [],
+        "one_to_n": searches,
+        "planning": [],
+        "presentation_attacks": ATTACKS,
+        "notes": notes,
+        "protocol": {
+            "name": _protocol(source, gallery_sizes),
+            "figures": [dataclasses.asdict(figure) for figure in [*figures, *search_figures]],
+        },
+    }
+
+
+def _calibrated_on(points: Sequence[OperatingPoint]) -> list[str]:
+    """Where the thresholds come from: whoever is in there is no stranger to them."""
+    sets = dict.fromkeys(str(one["set"]) for point in points for one in point.data.get("sets", ()))
+    if not sets:
+        return []
+    return [
+        f"the thresholds were calibrated on {', '.join(sets)}: verdicts speak of people never seen only for whoever is "
+        "not in these sets"
+    ]
+
+
+def _protocol(source: TrialSource, gallery_sizes: Sequence[int]) -> str:
+    if gallery_sizes:
+        return "open-set identification"
+    if isinstance(source, TrialListSource):
+        return "listed pairs" if source.folds is None else "listed pairs in folds"
+    return "all pairs"
+
+
+def _plain_threshold(points: Sequence[OperatingPoint], *, fallback: float) -> float:
+    """A threshold on plain scores for the look at who errs."""
+    cosine = [p.threshold for p in points if p.mode == "1:1" and p.score_space == ScoreSpace.COSINE]
+    return cosine[len(cosine) // 2] if cosine else fallback
+
+
+def _judged(
+    source: TrialSource, plain: Side, points: Sequence[OperatingPoint]
+) -> list[tuple[OperatingPoint, Side]]:
+    """Each 1:1 point with the trials in its own score space; a space is prepared once."""
+    spaces: dict[str, Side] = {}
+    found = []
+    for point in points:
+        if point.mode != "1:1":
+            continue
+        if point.score_space != ScoreSpace.LLR or point.llr is None:
+            found.append((point, plain))
+            continue
+        key = repr(point.llr)
+        if key not in spaces:
+            spaces[key] = prepare(LlrSource(source, mapping=point.llr), plain.among, part="given")
+        found.append((point, spaces[key]))
+    return found
+
+
+def _verdict(point: OperatingPoint, side: Side, name: str, *, confidence: float) -> Verdict:
+    fmr = fmr_of(side, threshold=point.threshold, confidence=confidence)
+    fnmr = fnmr_of(side, threshold=point.threshold, confidence=confidence)
+    fta = fta_of(side, confidence=confidence)
+    far, frr = far_frr(
+        None if fmr is None else fmr.value, None if fnmr is None else fnmr.value, fta.value if fta else None
+    )
+    held = fmr is not None and fmr.value <= point.target_fmr
+    said = "kept" if held else "exceeded"
+    rate = (
+        "unknown"
+        if fmr is None
+        else f"{fmr.value:.3g} ({fmr.errors:,} of {fmr.trials:,}, at most {fmr.upper:.3g})"
+    )
+    return {
+        "asked_kind": "fmr",
+        "asked_rate": point.target_fmr,
+        "target_fmr": point.target_fmr,
+        "threshold": point.threshold,
+        "calibration": rate_facts(point.calibration_fmr),
+        "fmr": rate_facts(fmr),
+        "fnmr": rate_facts(fnmr),
+        "far": far,
+        "frr": frr,
+        "verdict": "PASS" if held else "FAIL",
+        "extrapolated": point.extrapolated,
+        "governed_by": name,
+        "message": f"{point.name}: the promised FMR {point.target_fmr:g} was {said} on these people: {rate}",
+    }
+
+
+def _figures(source: TrialSource, side: Side, found: Mapping[str, Any] | None) -> list[Figure]:
+    figures = []
+    if isinstance(source, TrialListSource):
+        failed = sum(source.failed)
+        figures.append(
+            Figure("trials without a score", failed, f"of {source.mated.size:,} listed: a capture failed")
+        )
+        if source.folds is not None:
+            scores = np.where(np.isnan(source.scores()), -np.inf, source.scores())
+            folds = fold_accuracy(scores, mated=source.mated, folds=source.folds)
+            note = (
+                f"mean of {folds.accuracy.size} folds, standard error {folds.standard_error:.2%}; each judged by the "
+                "threshold that is best on the others; a trial without a score is a reject"
+            )
+            figures.append(Figure("accuracy", folds.mean, note))
+    if found is not None:
+        figures.append(Figure("EER", found["eer"], f"{found['eer_method']}; {_SAME_TRIALS}"))
+        figures.extend(
+            Figure(f"minDCF at prior {cost['prior']:g}", cost["minimum"], _SAME_TRIALS)
+            for cost in found["dcf"]
+        )
+        figures.append(Figure("AUC", found["auc"]))
+    for target in AT_FMR:
+        if target * side.non_mated.trials < 1:
+            continue
+        threshold = side.non_mated.threshold_at_fmr(target)
+        rate = fnmr_of(side, threshold=threshold)
+        if rate is not None:
+            counts = f"{rate.errors:,} of {rate.trials:,}, at most {rate.upper:.3g}"
+            note = f"{counts}; threshold {threshold:.4f}; {_SAME_TRIALS}"
+            figures.append(Figure(f"FNMR at FMR {target:g}", rate.value, note))
+    return figures
+
+
+def _set_facts(source: TrialSource, side: Side, *, confidence: float) -> SetFacts:
+    given = side_facts(side, confidence=confidence, possible=possible_non_mated(source, side))
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "data_sha256": source.data_sha256,
+        "split_sha256": "",
+        "disjoint": True,  # nobody chose a threshold here
+        "cross_trials_dropped": 0,
+        "calibration": _NOBODY,
+        "test": given,
+        "copies_left_out": source.copies,
+        "conflicts": [list(group) for group in source.conflicts],
+        "warnings": list(source.warnings),
+    }
