@@ -17,6 +17,7 @@ from verify.evaluation.analysis.ladder import LADDER, ladder, transfer
 from verify.evaluation.analysis.lookalikes import Lookalike, lookalikes
 from verify.evaluation.analysis.one_to_n import SearchScores, one_to_n, search_scores
 from verify.evaluation.analysis.outliers import Outlier, outliers
+from verify.evaluation.analysis.planning import planning
 from verify.evaluation.analysis.rates import fmr_of, fnmr_of, rate_facts
 from verify.evaluation.analysis.strata import strata
 
@@ -41,6 +42,7 @@ __all__ = [
     "lookalikes",
     "one_to_n",
     "outliers",
+    "planning",
     "rate_facts",
     "search_scores",
     "side_facts",

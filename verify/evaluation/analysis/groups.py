@@ -252,8 +252,9 @@ def max_over_geometric_mean(values: Sequence[float]) -> float:
 
 
 def gini(values: Sequence[float]) -> float:
-    """Inequality, n / (n - 1) * sum sum |x_i - x_j| / (2 n^2 mean):
-    0 where all are equal, 1 where one has everything.
+    """Inequality between groups: 0 where all are equal, 1 where one has everything.
+
+    It is n / (n - 1) * sum sum |x_i - x_j| / (2 n^2 mean).
     """
     rates = np.asarray(values, dtype=np.float64)
     n = rates.size

@@ -32,7 +32,7 @@ NATURAL = {
     "snr_db": (5.0, 10.0, 15.0, 20.0, 30.0),
     "face_size_px": (40.0, 60.0, 80.0, 120.0, 200.0),
 }
-_MAX_TRIALS = 20_000_000  # non-mated trials passed over; of more, a random part of the subjects is taken
+_MAX_TRIALS = 2_000_000  # non-mated trials passed over; of more, a random part of the subjects is taken
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
