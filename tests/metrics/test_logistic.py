@@ -176,6 +176,30 @@ def test_llr_never_falls_as_the_score_rises_whatever_the_quality(data):
     assert (np.diff(llrs, axis=0) > 0).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    mated=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=12),
+    non_mated=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=12),
+    prior=st.floats(1e-6, 1 - 1e-6),
+)
+def test_whatever_the_scores_there_is_a_rising_map_or_a_refusal(mated, non_mated, prior):
+    try:
+        found = fit_llr(mated=mated, non_mated=non_mated, prior=prior)
+    except ScoreError as error:
+        assert "higher" in str(error) or "constant" in str(error) or "precision" in str(error)  # noqa: PT017
+        return
+    llrs = llr_of(found, sorted(mated + non_mated))
+    assert np.isfinite(llrs).all()
+    assert (np.diff(llrs) >= 0).all()
+    assert found.slope > 0
+
+
+def test_an_outlier_leaves_a_fit(recwarn):
+    found = fit_llr(mated=np.append(BELL["mated"][:500], 1e6), non_mated=BELL["non_mated"][:500])
+    assert found.slope > 0
+    assert not recwarn.list
+
+
 def test_an_interaction_that_would_turn_the_score_round_is_left_out():
     rng = np.random.default_rng(6)
     q = np.repeat([1.0, 2.0], 500)

@@ -8,7 +8,7 @@ import numpy as np
 
 from verify.errors import ScoreError, UsageError
 from verify.evaluation.prepare import taken
-from verify.metrics.logistic import DEFAULT_TERMS, TermSpec, fit_llr
+from verify.metrics.logistic import DEFAULT_TERMS, QUALITY_PRIOR, TermSpec, fit_llr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +90,7 @@ def fit_with_quality(
     return fit_llr(
         mated=np.concatenate([block.score for block in mated]),
         non_mated=np.concatenate([block.score for block in non_mated]),
+        prior=QUALITY_PRIOR,
         terms=terms,
         mated_quality=_columns(mated, measures),
         non_mated_quality=_columns(non_mated, measures),

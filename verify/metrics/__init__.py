@@ -15,7 +15,7 @@ from verify.metrics.eer import EqualErrorRate, eer_min_difference, eer_rocch
 from verify.metrics.evidence import fused_llr, fusion_id, in_range, llr_of
 from verify.metrics.far import far, frr, gfar, gfrr
 from verify.metrics.intervals import clopper_pearson, wilson, zero_error_bound
-from verify.metrics.logistic import DEFAULT_TERMS, TermSpec, fit_fusion, fit_llr
+from verify.metrics.logistic import DEFAULT_TERMS, QUALITY_PRIOR, TermSpec, fit_fusion, fit_llr
 from verify.metrics.non_mated import NonMatedAccumulator, NonMatedScores, pooled_non_mated
 from verify.metrics.normalisation import (
     CohortStats,
@@ -37,6 +37,7 @@ from verify.metrics.rates import (
 
 __all__ = [
     "DEFAULT_TERMS",
+    "QUALITY_PRIOR",
     "ChosenThreshold",
     "CohortStats",
     "DyadDesign",

@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
 _RIDGE = 0.01  # 1 / 10^2, divided by the trials of the smaller class
 _ROWS = 1 << 16  # trials handled at once: temporaries stay in the processor's cache
-_ROUNDS = 200
+_ROUNDS = 100
+_SETTLED = 1e-12  # of the cost: some way above its rounding errors
+_SURELY_RISING = 1e-6  # of the slope: a map must still rise when it is checked elsewhere, rounded otherwise
+
+# Where quality-aware maps are best fitted: thresholds lie where mated trials are rare and the llr is high.
+# With 0.5 the bulk of easy trials decides the coefficients, and the tail pays for it.
+QUALITY_PRIOR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def fit_llr(
         found = _minimise(np.stack(columns, axis=1), data)
         mapping = _as_map(found, [term for term, _ in fitted], with_slope, centre=centre, scale=scale)
         lowest = [_lowest_slope(term) for term in mapping.terms]
-        if mapping.slope + sum(lowest) > 0:
+        if mapping.slope + sum(lowest) > _SURELY_RISING * abs(mapping.slope):
             return replace(mapping, norm=norm)
         if not any(with_slope):
             msg = (
@@ -327,18 +333,17 @@ def _minimise(x: NDArray[np.float64], data: _Trials) -> NDArray[np.float64]:
     cost, gradient, hessian = _cost(x, b, data, ridge)
     for _ in range(_ROUNDS):
         step = np.linalg.solve(hessian, gradient)
-        gain = float(gradient @ step)
-        if gain < 1e-13:  # noqa: PLR2004  twice what is left to gain, in nats
+        gain = float(gradient @ step)  # twice what is left to gain, in nats
+        if gain <= _SETTLED * (1.0 + cost):
             return b
         share = 1.0
-        while True:
-            tried = _cost(x, b - share * step, data, ridge)
-            if tried[0] <= cost - 1e-4 * share * gain or share < 1e-9:  # noqa: PLR2004  Armijo's rule
-                break
+        tried = _cost(x, b - step, data, ridge)
+        while tried[0] > cost - 1e-4 * share * gain and share > _SETTLED:  # Armijo's rule
             share /= 2
+            tried = _cost(x, b - share * step, data, ridge)
         b = b - share * step
         cost, gradient, hessian = tried
-    msg = f"the logistic fit did not settle in {_ROUNDS} rounds; look for outliers among the scores"
+    msg = f"the logistic fit did not settle in {_ROUNDS} rounds; look for outliers among the scores and measures"
     raise ScoreError(msg)
 
 
