@@ -92,7 +92,7 @@ def calibration_facts(
         "strata": look.strata,
         "enrolment": look.enrolment,
         "one_to_n": look.one_to_n,
-        "planning": look.planning,
+        "planning": [],
         "presentation_attacks": ATTACKS,
         "notes": [*_notes(job), *look.notes],
     }
