@@ -3,10 +3,10 @@
 Thresholds lie evenly over the range of scores, and beside that where each rate falls by equal
 factors, so that neither the body nor a tail of one in a million is a straight line in the picture.
 
-The bounds are two-sided Wilson bounds with an effective number of trials: the design effect
-N / n_eff is measured at a few dozen thresholds (dyadic for FMR, clusters of subjects for FNMR) and
-interpolated between them over the rate; measuring it at every threshold would say the same at
-many times the cost. Where no error was seen the upper bound of the last threshold with one is
+The bounds are two-sided Wilson bounds with an effective number of trials. How many trials one effective trial
+takes is worked out at a few dozen thresholds from the dyadic bound (FMR) or that of clusters of subjects (FNMR), and
+interpolated between them over the rate; doing so at every threshold would say the same at many times the cost.
+Where no error was seen the upper bound of the last threshold with one is
 kept: the rate of the population falls with the threshold too, so what bounds it there bounds it here.
 """
 
@@ -55,14 +55,14 @@ def curve(test: Side, *, points: int = 801, confidence: float = 0.95) -> Curve:
     fmr_low, fmr_high = _bounds(
         fmr,
         _knots(thresholds, fmr, highest=_TAIL),
-        test.non_mated.rates,
+        lambda chosen: test.non_mated.rates(chosen, confidence=(1 + confidence) / 2),
         trials=test.non_mated.trials,
         confidence=confidence,
     )
     fnmr_low, fnmr_high = _bounds(
         fnmr,
         _knots(thresholds, fnmr, highest=1.0),
-        lambda chosen: [fnmr_of(test, threshold=t) for t in chosen.tolist()],
+        lambda chosen: [fnmr_of(test, threshold=t, confidence=(1 + confidence) / 2) for t in chosen.tolist()],
         trials=mated.size,
         confidence=confidence,
     )
@@ -70,9 +70,9 @@ def curve(test: Side, *, points: int = 801, confidence: float = 0.95) -> Curve:
         "thresholds": thresholds.tolist(),
         "fmr": fmr.tolist(),
         "fnmr": fnmr.tolist(),
-        "fmr_lower": np.minimum(fmr_low, fmr).tolist(),
+        "fmr_lower": fmr_low.tolist(),
         "fmr_upper": _carried(fmr_high, fmr).tolist(),
-        "fnmr_lower": np.minimum(fnmr_low, fnmr).tolist(),
+        "fnmr_lower": fnmr_low.tolist(),
         "fnmr_upper": _carried(fnmr_high[::-1], fnmr[::-1])[::-1].tolist(),
     }
 
@@ -161,15 +161,18 @@ def _bounds(
     trials: int,
     confidence: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two-sided Wilson bounds with the design effect interpolated over the logarithm of the rate."""
+    """Two-sided Wilson bounds whose effective trials are interpolated over the logarithm of the rate."""
+    z = float(quantile(confidence, sides=2))
     found = [rate for rate in measured(knots) if rate is not None and rate.errors] if knots.size else []
     n_eff = np.full(rates.size, float(trials))
     if found:
         found.sort(key=lambda rate: rate.errors)
         at = np.log([rate.value for rate in found])
-        effect = np.log([max(rate.trials / rate.n_eff, 1.0) for rate in found])
+        # (u - f)^2 = z^2 u (1 - u) / n is what a Wilson bound u solves; so u tells n, Student's quantile included
+        n = [z**2 * u * (1 - u) / (u - f) ** 2 for u, f in ((rate.upper, rate.value) for rate in found)]
+        effect = np.log(np.clip(trials / np.maximum(n, 1e-9), 1.0, trials))
         with np.errstate(divide="ignore"):
             where = np.where(rates > 0, np.log(rates), at[0])
         n_eff = trials / np.exp(np.interp(where, at, effect))
-    lower, upper = wilson_bounds(rates, n_eff, z=quantile(confidence, sides=2))
-    return lower, upper
+    lower, upper = wilson_bounds(rates, n_eff, z=z)
+    return np.minimum(lower, rates), np.maximum(upper, rates)  # rounding at 0 and 1

@@ -122,7 +122,8 @@ def search_scores(
         ScoreError: vectors that are not of unit norm.
     """
     if rounds is None:
-        rounds = min(24, max(3, _ROUND_CELLS // (gallery_size * max(1, min(len(vectors), max_probes)))))
+        cells = max(1, gallery_size) * max(1, min(len(vectors), max_probes))
+        rounds = min(24, max(3, _ROUND_CELLS // cells))
     if min(gallery_size, templates, rounds) < 1:
         msg = f"gallery_size, templates and rounds start at 1, not {gallery_size}, {templates}, {rounds}"
         raise UsageError(msg)

@@ -66,8 +66,10 @@ def _matrices(
     known = (side.mated_attempts >= 0).all(axis=1)
     order = np.flatnonzero(known)
     order = order[np.argsort(side.mated_subject[order], kind="stable")]
+    if not order.size:
+        return
     subject = side.mated_subject[order]
-    starts = np.flatnonzero(np.append(True, subject[1:] != subject[:-1])) if order.size else order
+    starts = np.flatnonzero(np.append(True, subject[1:] != subject[:-1]))
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), order.size], strict=True):
         rows = order[start:end]
         attempts, place = np.unique(side.mated_attempts[rows], return_inverse=True)
