@@ -108,12 +108,7 @@ def _opened(
             manifest = read_manifest(options["data"])
             embedded = embed_all(capturer, manifest, cache=cache, **how)
             made = EmbeddedSource.of(embedded, model_id=capturer.model_id, warnings=manifest.warnings)
-    bundle = capturer.bundle
-    return made, points, {
-        "name": bundle.name,
-        "modality": bundle.modality.value,
-        "preprocessing": dict(bundle.card.input),
-    }  # fmt: skip
+    return made, points, {"name": capturer.bundle.name, "modality": str(capturer.modality)}
 
 
 def _check_model(points: Sequence[OperatingPoint], model_id: str, given: Path | None) -> None:

@@ -165,8 +165,7 @@ def _calibrated_on(points: Sequence[OperatingPoint]) -> list[str]:
     if not sets:
         return []
     return [
-        f"the thresholds were calibrated on {', '.join(sets)}: verdicts speak of people never seen only for whoever is "
-        "not in these sets"
+        f"the thresholds were calibrated on {', '.join(sets)}: the verdicts speak for people outside of these sets"
     ]
 
 
