@@ -13,12 +13,14 @@ from tests.metrics.test_rates import golden
 from verify.errors import ScoreError
 from verify.metrics import (
     DEFAULT_TERMS,
+    QUALITY_PRIOR,
     TermSpec,
     cllr,
     fit_fusion,
     fit_llr,
     fnmr,
     fused_llr,
+    in_range,
     llr_of,
     min_cllr,
     threshold_at_fmr,
@@ -80,6 +82,38 @@ def test_quality_that_changes_the_slope_is_found():
     assert cllr(mated_llr=better[sign > 0], non_mated_llr=better[sign < 0]) < min_cllr(
         mated=llr_of(plain, s[sign > 0]), non_mated=llr_of(plain, s[sign < 0])
     )
+
+
+def test_evidence_by_duration_beats_one_constant_threshold_on_subjects_never_seen():
+    """Short captures score lower and wider, mated or not: as voices do."""
+    rng = np.random.default_rng(10)
+
+    def trials(n, *, mated):
+        seconds = rng.uniform(0.7, 8, (2, n))
+        shorter = seconds.min(axis=0)
+        middle = (0.25 + 0.25 * np.log1p(shorter)) if mated else 0.02 + 0.06 * shorter
+        return middle + rng.normal(0, 0.12, n), {"net_speech_s": (seconds[0], seconds[1])}
+
+    (mated, of_mated), (non_mated, of_non_mated) = trials(20_000, mated=True), trials(40_000, mated=False)
+    terms = DEFAULT_TERMS["voice"]
+    found = fit_llr(
+        mated=mated,
+        non_mated=non_mated,
+        prior=QUALITY_PRIOR,
+        terms=terms,
+        mated_quality=of_mated,
+        non_mated_quality=of_non_mated,
+    )
+    (mated, of_mated), (non_mated, of_non_mated) = trials(20_000, mated=True), trials(40_000, mated=False)
+    inside = [in_range(found, quality) for quality in (of_mated, of_non_mated)]
+    llrs = [
+        llr_of(found, s, quality=q)[k]
+        for s, q, k in zip((mated, non_mated), (of_mated, of_non_mated), inside, strict=True)
+    ]
+    for target in (1e-2, 1e-3):
+        constant = fnmr(mated=mated, threshold=threshold_at_fmr(non_mated=non_mated, target=target))
+        calibrated = fnmr(mated=llrs[0], threshold=threshold_at_fmr(non_mated=llrs[1], target=target))
+        assert calibrated < 0.8 * constant
 
 
 def test_coefficients_are_those_of_scikit_learn():
