@@ -51,8 +51,8 @@ ACCEPT = Decision(
         (math.log(123_456), "120,000 : 1 for one subject"),
         (0.0, "1.00 : 1 for one subject, which is next to none"),
         (-0.5, "1.65 : 1 for two subjects, which is next to none"),
-        (20 * math.log(10), "10^20 : 1 for one subject"),
-        (-5000.0, "10^2171 : 1 for two subjects"),
+        (20 * math.log(10), "more than 1,000,000 : 1 for one subject"),
+        (-5000.0, "more than 1,000,000 : 1 for two subjects"),
     ],
 )
 def test_evidence_in_words(llr: float, words: str) -> None:
@@ -72,8 +72,13 @@ def test_a_decision_in_evidence_tells_score_cosine_evidence_and_bound(
     assert "+5.4806 >= threshold +4.0000 (log likelihood ratio)" in out
     assert "cosine     +0.8481" in out
     assert "240 : 1 for one subject" in out
-    assert "prediction bound at 95% confidence" in out
+    assert "population bound at 95% confidence" in out  # of the rates measured, however it was chosen
     assert "EXTRAPOLATED" not in out
+
+
+def test_the_proof_names_the_bound_of_its_own_rates(capsys: pytest.CaptureFixture[str]) -> None:
+    predicted = replace(LLR, bound="population", fmr=replace(LLR.fmr, bound="wilson-dyadic-prediction"))
+    assert "prediction bound at 95%" in told(capsys, replace(ACCEPT, operating_point=predicted), 0)
 
 
 def test_a_decision_in_cosine_says_the_cosine_once(capsys: pytest.CaptureFixture[str]) -> None:

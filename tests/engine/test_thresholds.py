@@ -123,6 +123,8 @@ def test_points_of_several_attempts_serve_exactly_that_many() -> None:
     assert chosen((three,), target_fmr=0.5) is None
     assert chosen((three,), target_fmr=0.5, attempts=2) is None
     assert chosen((three,), target_fmr=0.5, attempts=6) is None
+    assert "--attempts 3" in Judge(MODEL_ID, (three,), target_fmr=0.5).one_to_one().message
+    assert "--attempts" not in Judge(MODEL_ID, LADDER, target_fmr=1e-9).one_to_one().message
     refused = Judge(MODEL_ID, points, point="three").one_to_one()
     assert refused.threshold is None
     assert "--attempts 3" in refused.message
@@ -214,6 +216,14 @@ def test_searches_are_judged_in_raw_cosines_only(other) -> None:
     assert "raw cosines" in refused.message
     assert name_of(search((other, *LADDER), 2)) == "face-fmr-0.001"
     assert search((other, *LADDER), 2, point=other.name).threshold is None
+
+
+def test_refusals_name_the_ladder_that_there_is() -> None:
+    only = search((search_point(1e-2, 100),), 3, target_fpir=1e-3).message
+    assert "the ladder has FPIR 0.01 over 100 subjects;" in only
+    assert "FMR none" not in only
+    both = search((search_point(1e-2, 100), *LADDER), 3, target_fpir=1e-6).message
+    assert "the ladder has FMR 0.01, 0.001, 0.0001 and FPIR 0.01 over 100 subjects;" in both
 
 
 def test_extrapolated_points_serve_no_search_unasked() -> None:

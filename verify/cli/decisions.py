@@ -20,7 +20,8 @@ _SPACES = {
     "fused-llr": "log likelihood ratio of several models",
     **{f"{kind}-norm": f"{kind}-norm, in deviations of strangers' scores" for kind in ("z", "t", "s", "as")},
 }
-_WEAK_NATS, _LARGE_NATS = math.log(2), math.log(1e6)
+_MOST = 1_000_000
+_WEAK_NATS, _LARGE_NATS = math.log(2), math.log(_MOST)
 
 EXIT_ACCEPT, EXIT_REJECT, EXIT_NO_DECISION, EXIT_BAD_DATA = 0, 1, 3, 4
 
@@ -88,6 +89,8 @@ def print_identification(found: Identification, *, as_json: bool) -> int:
 def evidence(llr: float) -> str:
     """A natural-log likelihood ratio in words, as forensic reports put it.
 
+    What no data of ours could bear out is not spelled out: the tail of the map is a straight line.
+
     >>> evidence(5.48)
     '240 : 1 for one subject'
     >>> evidence(-3.0)
@@ -99,7 +102,7 @@ def evidence(llr: float) -> str:
         return f"{math.exp(nats):.2f} : 1 for {side}, which is next to none"
     if nats < _LARGE_NATS:
         return f"{float(f'{math.exp(nats):.2g}'):,.0f} : 1 for {side}"
-    return f"10^{nats / math.log(10):.0f} : 1 for {side}"
+    return f"more than {_MOST:,} : 1 for {side}"
 
 
 def exit_code_of_failures(failures: Iterable[Capture | Reason | None]) -> int:
@@ -140,7 +143,8 @@ def _print_basis(result: Decision | Identification) -> None:
             f"{one} {point.fmr.value:.2e} (<= {point.fmr.upper:.2e}), "
             f"{other} {point.fnmr.value:.2%} (<= {point.fnmr.upper:.2%}){per}"
         )
+        bound = "prediction" if point.fmr.bound.endswith("-prediction") else "population"
         click.echo(
-            f"  proof      on unseen subjects {rates}, {point.bound} bound at {point.confidence:.0%} confidence"
+            f"  proof      on unseen subjects {rates}, {bound} bound at {point.confidence:.0%} confidence"
         )
     click.echo(f"  model      {result.modality.value} {result.model_id[:12]}")

@@ -147,9 +147,13 @@ class Judge:
         for point in self._usable:
             if point.mode == "1:1" and at_most(held(point, attempts=self._attempts), limit):
                 return self._ruled(point)
-        return self._unsupported(
-            asked + self._per_transaction(), way_out="ask for a rate of the ladder (--fmr, --far)"
-        )
+        way_out = "ask for a rate of the ladder (--fmr, --far)"
+        others = sorted({p.attempts for p in self._usable} - {1, self._attempts})
+        if others:
+            way_out += (
+                f" for as many attempts (--attempts {' or '.join(map(str, others))}, if you grant them)"
+            )
+        return self._unsupported(asked + self._per_transaction(), way_out=way_out)
 
     def in_cosine(self) -> Ruling:
         """The raw cosine threshold by which enrolment checks templates against each other, one by one."""
@@ -239,13 +243,14 @@ class Judge:
     def _unsupported(self, asked: str, *, way_out: str) -> Ruling:
         if not self._points:
             return Ruling(None, None, _NO_POINTS, calibrated=True)
-        ladder = rungs([p for p in self._points if p.mode == "1:1"]) or "none"
+        claims = rungs([p for p in self._points if p.mode == "1:1"])
         searches = ", ".join(
             f"{p.target_fmr:g} over {p.gallery_size}" for p in self._points if p.mode == "1:N"
         )
+        ladder = [f"FMR {claims}"] * bool(claims) + [f"FPIR {searches} subjects"] * bool(searches)
         message = (
-            f"no operating point supports {asked}: the ladder has FMR {ladder}"
-            f"{f' and FPIR {searches} subjects' if searches else ''}; {way_out}, or calibrate with more subjects"
+            f"no operating point supports {asked}: the ladder has {' and '.join(ladder)}; {way_out}, or calibrate "
+            "with more subjects"
         )
         return Ruling(None, None, message, calibrated=True)
 
