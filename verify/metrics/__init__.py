@@ -7,6 +7,7 @@ mixed up; higher scores mean more alike, and a comparison is accepted if and onl
 
 from __future__ import annotations
 
+from verify.metrics.bootstrap import SubjectBootstrap, subject_bootstrap
 from verify.metrics.choosing import ChosenThreshold
 from verify.metrics.costs import actual_dcf, bayes_threshold, cllr, dcf, min_cllr, min_dcf
 from verify.metrics.curves import RocHull, auc, d_prime, det_curve, roc_hull
@@ -14,6 +15,7 @@ from verify.metrics.dyadic import DyadDesign, mated_rate, non_mated_rate
 from verify.metrics.eer import EqualErrorRate, eer_min_difference, eer_rocch
 from verify.metrics.evidence import fused_llr, fusion_id, in_range, llr_of
 from verify.metrics.far import far, frr, gfar, gfrr
+from verify.metrics.groups import gini, max_over_geometric_mean
 from verify.metrics.intervals import clopper_pearson, wilson, zero_error_bound
 from verify.metrics.logistic import DEFAULT_TERMS, QUALITY_PRIOR, TermSpec, fit_fusion, fit_llr
 from verify.metrics.non_mated import NonMatedAccumulator, NonMatedScores, pooled_non_mated
@@ -24,8 +26,9 @@ from verify.metrics.normalisation import (
     norm_scores,
     stats_of_scores,
 )
-from verify.metrics.one_to_n import fpir_if_independent
+from verify.metrics.one_to_n import cmc, fnir, fpir, fpir_if_independent, mate_ranks, rank_k
 from verify.metrics.pav import PavMap
+from verify.metrics.planning import SubjectsNeeded, subjects_for, trials_without_errors
 from verify.metrics.rates import (
     ErrorCurve,
     error_curve,
@@ -34,6 +37,7 @@ from verify.metrics.rates import (
     threshold_at_fmr,
     threshold_at_fnmr,
 )
+from verify.metrics.tail import GeneralisedParetoTail
 
 __all__ = [
     "DEFAULT_TERMS",
@@ -43,16 +47,20 @@ __all__ = [
     "DyadDesign",
     "EqualErrorRate",
     "ErrorCurve",
+    "GeneralisedParetoTail",
     "NonMatedAccumulator",
     "NonMatedScores",
     "PavMap",
     "RocHull",
+    "SubjectBootstrap",
+    "SubjectsNeeded",
     "TermSpec",
     "actual_dcf",
     "auc",
     "bayes_threshold",
     "cllr",
     "clopper_pearson",
+    "cmc",
     "cohort_sha256",
     "cohort_stats",
     "d_prime",
@@ -65,25 +73,34 @@ __all__ = [
     "fit_fusion",
     "fit_llr",
     "fmr",
+    "fnir",
     "fnmr",
+    "fpir",
     "fpir_if_independent",
     "frr",
     "fused_llr",
     "fusion_id",
     "gfar",
     "gfrr",
+    "gini",
     "in_range",
     "llr_of",
+    "mate_ranks",
     "mated_rate",
+    "max_over_geometric_mean",
     "min_cllr",
     "min_dcf",
     "non_mated_rate",
     "norm_scores",
     "pooled_non_mated",
+    "rank_k",
     "roc_hull",
     "stats_of_scores",
+    "subject_bootstrap",
+    "subjects_for",
     "threshold_at_fmr",
     "threshold_at_fnmr",
+    "trials_without_errors",
     "wilson",
     "zero_error_bound",
 ]

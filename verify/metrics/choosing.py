@@ -85,7 +85,7 @@ def choose_from(
             )
         if evidence is not None and found is not None:
             rate = evidence[found : found + 1].rates(
-                trials=design.trials, confidence=confidence, bound=bound, further_subjects=further_subjects
+                confidence=confidence, bound=bound, further_subjects=further_subjects
             )[0]
             chosen[target] = ChosenThreshold(float(descending[candidates[found]]), rate)
         elif no_errors.upper <= target and above <= ceiling:

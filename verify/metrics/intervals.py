@@ -96,6 +96,30 @@ def wilson_bounds(
     return np.clip((middle - reach) / scale, 0.0, 1.0), np.clip((middle + reach) / scale, 0.0, 1.0)
 
 
+def stretched(
+    upper: ArrayLike, *, rate: ArrayLike, n: ArrayLike, trials: ArrayLike, z: ArrayLike
+) -> NDArray[np.float64]:
+    """A Wilson upper bound made fit for rates whose spread is that of people, not of single trials.
+
+    Wilson's bound lets the variance grow with the rate f, as it does where trials err on their own. The part of
+    the variance beyond that, s^2 = (1 - f) / f (1 / n - 1 / trials) relative to f^2, is due to people who err more than
+    others, and if twice as many err, so twice as often do these: it grows with f^2. To second order in z s
+    the two bounds differ by the factor 1 + z^2 s^2 / 2, taken here as exp(z^2 s^2 / 2).
+
+    Args:
+        upper: (E,) Wilson upper bounds with n effective trials.
+        rate: (E,) the rates, above 0.
+        n: (E,) effective trials.
+        trials: trials that there would be if all were independent, at least n.
+        z: (E,) the quantile.
+    """
+    f, q = np.asarray(rate, dtype=np.float64), np.asarray(z, dtype=np.float64)
+    spread = (1 - f) / f * (1 / np.asarray(n, dtype=np.float64) - 1 / np.asarray(trials, dtype=np.float64))
+    factor = np.exp(np.clip(q * q * spread / 2, 0.0, 50.0))
+    bound: NDArray[np.float64] = np.minimum(np.asarray(upper) * factor, 1.0)
+    return bound
+
+
 def quantile(
     confidence: float, *, sides: Sides = 1, freedom: float | NDArray[np.float64] = np.inf
 ) -> NDArray[np.float64]:

@@ -191,7 +191,6 @@ class NonMatedScores:
                 zip(
                     exact,
                     evidence.rates(
-                        trials=self.trials,
                         confidence=confidence,
                         bound=bound,
                         further_subjects=further_subjects,

@@ -7,6 +7,7 @@ that met are kept as sorted keys.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_CELLS = 1 << 28  # of the triangle: 1 GiB of address space at most
+_ROWS = 256  # of the triangle, weighed at once
 _CHUNK = 1 << 22  # cells summed, or keys merged, at once
 
 
@@ -28,6 +30,10 @@ class PairTrials(Protocol):
 
     def sum_of_squares(self) -> int:
         """Sum over pairs of n_ij^2, exact."""
+        ...
+
+    def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(R,) sum over pairs of n_ij weights[i, r] weights[j, r], for (S, R) weights."""
         ...
 
 
@@ -79,6 +85,25 @@ class PairCounter:
             total += int(np.dot(part, part))
         return total
 
+    def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(R,) sum over pairs of n_ij weights[i, r] weights[j, r], for (S, R) weights."""
+        total = np.zeros(weights.shape[1])
+        if self._cells is None:
+            self._merge()
+            step = max(1, _CHUNK // weights.shape[1])
+            for start in range(0, self._keys.size, step):
+                a, b = _pair(self._keys[start : start + step])
+                total += self._counts[start : start + step] @ (weights[a] * weights[b])
+            return total
+        subjects = (1 + math.isqrt(1 + 8 * self._cells.size)) // 2
+        for first in range(0, subjects, _ROWS):
+            rows = range(first, min(first + _ROWS, subjects))
+            block = np.zeros((len(rows), rows[-1]))
+            for row, high in enumerate(rows):
+                block[row, :high] = self._cells[high * (high - 1) // 2 : high * (high + 1) // 2]
+            total += np.einsum("ir,ir->r", weights[rows[0] : rows[-1] + 1], block @ weights[: rows[-1]])
+        return total
+
     def _merge(self) -> None:
         """Take what is pending into the sorted keys."""
         if not self._pending:
@@ -96,10 +121,17 @@ class PairCounter:
 
 @dataclass(frozen=True, slots=True)
 class RenumberedPairs:
-    """Pairs of subjects who are numbered otherwise in the counter: number[s] is s there."""
+    """Pairs of subjects who are numbered otherwise in the counter.
+
+    Attributes:
+        inside: the counter.
+        number: (S,) number[s] is what s is there.
+        present: the other way round.
+    """
 
     inside: PairCounter
     number: NDArray[np.int64]
+    present: NDArray[np.int64]
 
     def trials_of(self, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.int64]:
         """(n,) trials of each pair."""
@@ -108,6 +140,10 @@ class RenumberedPairs:
     def sum_of_squares(self) -> int:
         """Sum over pairs of n_ij^2, exact."""
         return self.inside.sum_of_squares()
+
+    def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(R,) sum over pairs of n_ij weights[i, r] weights[j, r], for (S, R) weights."""
+        return self.inside.weighted(weights[self.present])
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +173,24 @@ class PooledPairs:
         """Sum over pairs of n_ij^2, exact."""
         return sum(part.sum_of_squares() for part in self.parts)
 
+    def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(R,) sum over pairs of n_ij weights[i, r] weights[j, r], for (S, R) weights."""
+        ends = np.append(self.offsets[1:], weights.shape[0])
+        total = np.zeros(weights.shape[1])
+        for part, start, end in zip(self.parts, self.offsets.tolist(), ends.tolist(), strict=True):
+            total += part.weighted(weights[start:end])
+        return total
+
 
 def _cell(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.int64]:
     """The place of each unordered pair in the triangle, the larger number's rows one below the other."""
     high, low = np.maximum(a, b).astype(np.int64), np.minimum(a, b)
     place: NDArray[np.int64] = high * (high - 1) // 2 + low
     return place
+
+
+def _pair(cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The subjects of each place in the triangle."""
+    high = ((1 + np.sqrt(1 + 8 * cells.astype(np.float64))) / 2).astype(np.int64)
+    high -= high * (high - 1) // 2 > cells  # the root may round up
+    return high, cells - high * (high - 1) // 2

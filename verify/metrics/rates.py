@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify.metrics.scores import checked_rate, checked_scores
+from verify.metrics.scores import checked_rate, kept_scores, threshold_in
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -28,8 +28,8 @@ def fmr(*, non_mated: ArrayLike, threshold: float) -> float:
     Raises:
         ScoreError: no scores, or NaN or infinite ones.
     """
-    scores = checked_scores(non_mated, name="non_mated")
-    return int(np.count_nonzero(scores >= threshold)) / scores.size
+    scores = kept_scores(non_mated, name="non_mated")
+    return int(np.count_nonzero(scores >= threshold_in(threshold, dtype=scores.dtype))) / scores.size
 
 
 def fnmr(*, mated: ArrayLike, threshold: float) -> float:
@@ -38,8 +38,8 @@ def fnmr(*, mated: ArrayLike, threshold: float) -> float:
     Raises:
         ScoreError: no scores, or NaN or infinite ones.
     """
-    scores = checked_scores(mated, name="mated")
-    return int(np.count_nonzero(scores < threshold)) / scores.size
+    scores = kept_scores(mated, name="mated")
+    return int(np.count_nonzero(scores < threshold_in(threshold, dtype=scores.dtype))) / scores.size
 
 
 def errors_allowed(target: float, *, trials: int) -> int:
@@ -66,18 +66,17 @@ def threshold_at_fmr(*, non_mated: ArrayLike, target: float) -> float:
     Raises:
         ScoreError: bad scores, or a target outside [0, 1].
     """
-    scores = np.sort(checked_scores(non_mated, name="non_mated"))
+    scores = kept_scores(non_mated, name="non_mated")
     allowed = errors_allowed(target, trials=scores.size)
+    highest = float(scores.max())
     if allowed == 0:
-        return float(np.nextafter(scores[-1], np.inf))
-    lowest = scores[scores.size - allowed]
-    if allowed < scores.size and scores[scores.size - allowed - 1] == lowest:
-        # the tie reaches further down than the target allows: the whole tie stays below t
-        above = int(np.searchsorted(scores, lowest, side="right"))
-        if above == scores.size:
-            return float(np.nextafter(lowest, np.inf))
-        lowest = scores[above]
-    return float(lowest)
+        return float(np.nextafter(highest, np.inf))
+    if allowed == scores.size:
+        return float(scores.min())
+    # at most `allowed` may be accepted: everything above the next lower score
+    barred = np.partition(scores, scores.size - allowed - 1)[scores.size - allowed - 1]
+    above = scores[scores > barred]
+    return float(above.min()) if above.size else float(np.nextafter(highest, np.inf))
 
 
 def threshold_at_fnmr(*, mated: ArrayLike, target: float) -> float:
@@ -92,12 +91,12 @@ def threshold_at_fnmr(*, mated: ArrayLike, target: float) -> float:
     Raises:
         ScoreError: bad scores, or a target outside [0, 1].
     """
-    scores = np.sort(checked_scores(mated, name="mated"))
+    scores = kept_scores(mated, name="mated")
     allowed = errors_allowed(target, trials=scores.size)
     if allowed == scores.size:
-        return float(np.nextafter(scores[-1], np.inf))
-    # exactly the scores below sorted[allowed] are rejected, and these are at most `allowed`
-    return float(scores[allowed])
+        return float(np.nextafter(float(scores.max()), np.inf))
+    # exactly the scores below the (allowed + 1)-th are rejected, and these are at most `allowed`
+    return float(np.partition(scores, allowed)[allowed])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +120,28 @@ def error_curve(*, mated: ArrayLike, non_mated: ArrayLike) -> ErrorCurve:
     Raises:
         ScoreError: one of the classes is empty, or a score is NaN or infinite.
     """
-    genuine = np.sort(checked_scores(mated, name="mated"))
-    impostor = np.sort(checked_scores(non_mated, name="non_mated"))
-    scores = np.unique(np.concatenate([genuine, impostor]))
-    thresholds = np.append(scores, np.nextafter(scores[-1], np.inf))
-    below = np.searchsorted(genuine, thresholds, side="left")
-    at_or_above = impostor.size - np.searchsorted(impostor, thresholds, side="left")
-    return ErrorCurve(thresholds=thresholds, fmr=at_or_above / impostor.size, fnmr=below / genuine.size)
+    genuine = kept_scores(mated, name="mated")
+    impostor = kept_scores(non_mated, name="non_mated")
+    dtype = np.result_type(genuine, impostor)
+    genuine, impostor = (
+        np.sort(genuine.astype(dtype, copy=False)),
+        np.sort(impostor.astype(dtype, copy=False)),
+    )
+    scores = _distinct(np.concatenate([genuine, impostor]))
+    top = np.nextafter(float(scores[-1]), np.inf)
+    below = np.append(np.searchsorted(genuine, scores, side="left"), genuine.size)
+    at_or_above = np.append(impostor.size - np.searchsorted(impostor, scores, side="left"), 0)
+    return ErrorCurve(
+        thresholds=np.append(scores.astype(np.float64, copy=False), top),
+        fmr=at_or_above / impostor.size,
+        fnmr=below / genuine.size,
+    )
+
+
+def _distinct(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Each score once, ascending; `scores` is sorted in place."""
+    scores.sort(kind="stable")  # two sorted runs: a merge
+    first = np.empty(scores.size, dtype=bool)
+    first[0] = True
+    np.not_equal(scores[1:], scores[:-1], out=first[1:])
+    return scores if first.all() else scores[first]
