@@ -5,23 +5,26 @@
 Faces: celeba (colour) and lfw (grey). Voices: LibriSpeech (one clip of 251 readers, and 10 readers of six)
 and Arabic command words joined by `JOIN`. Subjects are halved by hash as committed in data_splits/;
 trials are made within a set only, because a person may be in two of them. Each threshold must hold on the pooled
-calibration subjects and on those of every set that can support the target alone. A rung that the
+calibration subjects and on those of every set that can support the target alone, by the prediction bound. A rung that the
 test subjects of any set exceed is printed and not shipped. Writes verify/models/operating_points/<bundle>.json.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from data.join_words import join_words
 
 from verify.capture import Capturer
-from verify.cli.calibration import show
-from verify.cli.output import progress
+from verify.cli.calibration import COLUMNS, rows
+from verify.cli.output import print_table, progress
 from verify.data.splits import read_split
+from verify.evaluation.facts_of import calibration_facts
 from verify.evaluation.job import run_calibration
 from verify.models import write_operating_points
 from verify.types import OperatingPoint, Rate
@@ -51,7 +54,8 @@ def measure(model: str, folders: list[Path]) -> None:
         if committed.sha256 != one.split.sha256:
             sys.exit(f"{one.name}: the subjects differ from data_splits/{committed.name}.csv")
         print(f"{one.name}: split {one.split.sha256[:12]} as committed")
-    show(job, title=f"{name} ({capturer.model_id[:12]})")
+    facts = calibration_facts(job, title=name, command=shlex.join(sys.argv), created_at=datetime.now(UTC))
+    print_table(COLUMNS, rows(facts), title=f"{name} ({capturer.model_id[:12]}), {facts['bound']} bound")
     for point in job.calibration.points:
         show_each_set(point)
     for message in job.calibration.unsupported.values():

@@ -15,14 +15,19 @@ from verify.data.manifest import read_manifest
 from verify.data.splits import split_subjects
 from verify.errors import InsufficientTrialsError, StorageError, UsageError
 from verify.evaluation.cache import EmbeddingCache
-from verify.evaluation.calibrate import POOLED, calibrate, short, split_trials
+from verify.evaluation.calibrate import Recipe, calibrate
+from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.embeddings import embed_all, limited
-from verify.evaluation.job import run_calibration
+from verify.evaluation.job import Method, run_calibration
+from verify.evaluation.prepare import POOLED, split_set
+from verify.evaluation.targets import Kind, Target, short
 from verify.models.operating_points import read_operating_points, write_operating_points
 
 
-def job_on(*folders: Path, capturer=None, targets=(1e-1, 1e-2), **options: Any):
+def job_on(*folders: Path, capturer=None, targets=(1e-1, 2e-2), method=None, **options: Any):
+    """Calibrate with the population bound unless the method is given."""
     options.setdefault("keep_cache", False)
+    options["method"] = Method(bound="population", seed=options.pop("seed", 0)) if method is None else method
     return run_calibration(capturer or PeopleCapturer(), folders, targets=targets, **options)
 
 
@@ -37,13 +42,13 @@ def test_the_promise_is_kept_on_subjects_who_took_no_part(people, tmp_path):
     test_ids = set(job.calibration.sets[0].split.subjects("test"))
     assert len(calibration_ids | test_ids) == 80
     assert not calibration_ids & test_ids
-    for point, target in zip(job.calibration.points, (1e-1, 1e-2), strict=True):
+    for point, target in zip(job.calibration.points, (1e-1, 2e-2), strict=True):
         assert point.target_fmr == target
         assert point.model_id == MODEL_ID
         assert point.calibration_fmr.upper <= target
         assert point.calibration_fmr.value < target
         assert point.fmr.value <= target
-        assert point.fmr.trials == job.calibration.sets[0].test.non_mated.size
+        assert point.fmr.trials == job.calibration.sets[0].test.non_mated.trials
         assert point.fnmr.bound == "wilson-cluster"
     loose, strict = job.calibration.points
     assert strict.threshold > loose.threshold
@@ -56,12 +61,13 @@ def test_the_promise_is_kept_on_subjects_who_took_no_part(people, tmp_path):
 
 
 def test_failures_to_acquire_are_counted_by_reason_and_never_scored(people):
-    (one,) = job_on(people).calibration.sets
-    failures = [one.facts[side]["failures_to_acquire"].get("no_face", 0) for side in ("calibration", "test")]
+    calibration = job_on(people).calibration
+    (one,), (data,) = calibration.sets, calibration.points[0].data["sets"]
+    failures = [data[side]["failures_to_acquire"].get("no_face", 0) for side in ("calibration", "test")]
     assert sum(failures) == 6
-    assert one.calibration.samples + one.test.samples == 320
+    assert one.calibration.samples_seen + one.test.samples_seen == 320
     for side in ("calibration", "test"):
-        facts = one.facts[side]
+        facts = data[side]
         assert facts["attempts"] == facts["samples"] + sum(facts["failures_to_acquire"].values())
 
 
@@ -76,10 +82,10 @@ def test_the_same_data_and_seed_give_the_same_points(people, tmp_path):
 
 
 def test_targets_out_of_reach_get_no_point(people):
-    job = job_on(people, targets=(1e-2, 1e-7))
-    assert [point.target_fmr for point in job.calibration.points] == [1e-2]
+    job = job_on(people, targets=(2e-2, 1e-7))
+    assert [point.target_fmr for point in job.calibration.points] == [2e-2]
     assert job.calibration.points[0].data["too_small_alone"] == []
-    assert "cannot support FMR 1e-07" in job.calibration.unsupported[1e-7]
+    assert "cannot support FMR 1e-07" in job.calibration.unsupported[Target(Kind.FMR, 1e-7)]
 
 
 def test_a_small_hard_set_is_not_hidden_by_a_large_easy_one(people, tmp_path):
@@ -97,17 +103,17 @@ def test_a_small_hard_set_is_not_hidden_by_a_large_easy_one(people, tmp_path):
     hard = write_people(tmp_path / "hard", subjects=90, samples=3)
     for file in hard.rglob("*.jpg"):  # people of their own
         file.write_text(file.read_text().replace(":", "7:"))
-    both = job_on(people, hard, capturer=Leaning(), targets=(1e-2,)).calibration
-    easy = job_on(people, targets=(1e-2,)).calibration
+    both = job_on(people, hard, capturer=Leaning(), targets=(2e-2,)).calibration
+    easy = job_on(people, targets=(2e-2,)).calibration
     (point,) = both.points
     assert point.threshold > easy.points[0].threshold
     asked = point.data["thresholds_asked"]
     assert asked["hard"] > asked["people"] == easy.points[0].threshold
     assert point.threshold == max(asked.values()) == asked[point.data["governed_by"]]
-    assert point.data["measured"]["hard"]["fmr"]["errors"] / both.sets[1].test.non_mated.size <= 1e-2
+    assert point.data["measured"]["hard"]["fmr"]["errors"] / both.sets[1].test.non_mated.trials <= 2e-2
     assert set(point.data["measured"]) == {POOLED, "people", "hard"}
     measured = point.data["measured"][POOLED]["fmr"]
-    assert measured["trials"] == sum(one.test.non_mated.size for one in both.sets)
+    assert measured["trials"] == sum(one.test.non_mated.trials for one in both.sets)
 
 
 def test_a_set_of_one_sample_a_subject_tells_no_fnmr(people, tmp_path):
@@ -137,7 +143,7 @@ def test_no_capture_at_all(tmp_path):
 
 @pytest.mark.parametrize("targets", [(), (0.0,), (1.0,), (-1.0,), (float("nan"),)])
 def test_targets_that_cannot_be(people, targets):
-    with pytest.raises(UsageError, match="target FMRs"):
+    with pytest.raises(UsageError, match="target"):
         job_on(people, targets=targets)
 
 
@@ -149,15 +155,16 @@ def test_numbers_of_trials_that_cannot_be(people, trials):
 
 def test_sampled_trials_say_so(people):
     (one,) = job_on(people, trials="5000").calibration.sets
-    assert one.facts["test"]["non_mated_trials"] == 5000
-    assert one.facts["test"]["possible_non_mated_trials"] > 5000
+    for part, side in (("calibration", one.calibration), ("test", one.test)):
+        assert 4500 < side.non_mated.trials < 5500
+        assert one.possible[part] > 5500
 
 
 def test_sets_of_one_name_are_refused(people):
     embedded = embed_all(PeopleCapturer(), read_manifest(people))
-    one = split_trials(embedded)
+    one = split_set(EmbeddedSource.of(embedded, model_id=MODEL_ID))
     with pytest.raises(UsageError, match="names of their own"):
-        calibrate([one, one], model_id=MODEL_ID, modality=PeopleCapturer().modality, targets=[0.1])
+        calibrate([one, one], recipe=Recipe(MODEL_ID, PeopleCapturer().modality), targets=[0.1])
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(people, tmp_path):
@@ -222,6 +229,6 @@ def test_facts_are_plain_json(people):
 
 def test_a_set_too_small_to_ask_for_a_threshold_is_named(people, tmp_path):
     few = write_people(tmp_path / "few", subjects=8, samples=2)
-    (point,) = job_on(people, few, targets=(1e-2,)).calibration.points
+    (point,) = job_on(people, few, targets=(2e-2,)).calibration.points
     assert point.data["too_small_alone"] == ["few"]
     assert "few" in point.data["measured"]

@@ -12,6 +12,7 @@ import pytest
 from tests.evaluation.people import MODEL_ID, PeopleCapturer, write_people
 from verify.cli import main
 from verify.models.operating_points import read_operating_points
+from verify.report.facts import read_facts
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,9 @@ def verify(monkeypatch, capsys, tmp_path):
 
     def run(*arguments: object):
         with pytest.raises(SystemExit) as ended:
-            main(["calibrate", *map(str, arguments), "--model", "face"])
+            main(
+                ["calibrate", *map(str, arguments), *([] if "--scores" in arguments else ["--model", "face"])]
+            )
         captured = capsys.readouterr()
         return ended.value.code or 0, captured.out, captured.err
 
@@ -39,7 +42,12 @@ def verify(monkeypatch, capsys, tmp_path):
 
 
 def test_a_supported_target_is_written_and_shown(verify, people, tmp_path):
-    code, out, _ = verify(people, "--target-fmr", "2e-2", "-o", "points.json")
+    code, out, _ = verify(people, "--target-fmr", "5e-2", "-o", "points.json")
+    assert out.startswith("PASS: FMR 0.05: threshold")
+    assert "prediction bound" in out
+    assert "points.json, report.html, report.json" in out
+    assert read_facts(tmp_path / "report.json")["verdicts"][0]["verdict"] == "PASS"
+    assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")
     (point,) = read_operating_points(tmp_path / "points.json")
     assert code == 0
     assert point.model_id == MODEL_ID
@@ -51,46 +59,48 @@ def test_a_supported_target_is_written_and_shown(verify, people, tmp_path):
 
 
 def test_json_is_one_document(verify, people):
-    code, out, _ = verify(people, "--target-fmr", "2e-2", "--json", "--no-cache")
+    code, out, _ = verify(people, "--target-fmr", "5e-2", "--json", "--no-cache")
     document = json.loads(out)
     assert code == 0
     assert document["model_id"] == MODEL_ID
     assert document["cache"] is None
-    assert document["points"][0]["verdict"] == "PASS"
-    assert document["points"][0]["point"]["fmr"]["trials"] > 1000
+    assert document["verdicts"][0]["verdict"] == "PASS"
+    assert document["points"][0]["fmr"]["trials"] > 1000
+    assert document["bound"] == "prediction"
 
 
 def test_what_the_data_cannot_support_ends_with_4(verify, people, tmp_path):
     code, out, err = verify(people, "--target-fmr", "1e-6", "--no-cache")
     assert code == 4
     assert "cannot support FMR 1e-06" in err
+    assert out.startswith("INSUFFICIENT DATA")
     assert "TOO FEW" in out
-    assert "nothing written" in out
+    assert read_facts(tmp_path / "report.json")["verdicts"][0]["verdict"] == "INSUFFICIENT DATA"
     assert not (tmp_path / "operating_points.json").exists()
 
 
 def test_a_ladder_keeps_the_rungs_that_hold(verify, people, tmp_path):
     code, _, _ = verify(
-        people, "--target-fmr", "1e-6", "--target-fmr", "2e-2", "--target-fmr", "0.1", "--no-cache"
+        people, "--target-fmr", "1e-6", "--target-fmr", "5e-2", "--target-fmr", "0.1", "--no-cache"
     )
     assert code == 4
-    assert [p.target_fmr for p in read_operating_points(tmp_path / "operating_points.json")] == [0.1, 2e-2]
+    assert [p.target_fmr for p in read_operating_points(tmp_path / "operating_points.json")] == [0.1, 5e-2]
 
 
 def test_install_puts_them_into_the_bundle(verify, people, tmp_path):
-    assert verify(people, "--target-fmr", "2e-2", "--install", "--no-cache")[0] == 0
+    assert verify(people, "--target-fmr", "5e-2", "--install", "--no-cache")[0] == 0
     assert len(read_operating_points(tmp_path / "bundle" / "operating_points.json")) == 1
     assert not (tmp_path / "operating_points.json").exists()
 
 
 def test_an_existing_ladder_is_replaced_only_by_force(verify, people, tmp_path):
-    assert verify(people, "--target-fmr", "2e-2", "--no-cache")[0] == 0
+    assert verify(people, "--target-fmr", "5e-2", "--no-cache")[0] == 0
     before = (tmp_path / "operating_points.json").read_bytes()
-    code, _, err = verify(people, "--target-fmr", "5e-2", "--no-cache")
+    code, _, err = verify(people, "--target-fmr", "1e-1", "--no-cache")
     assert code == 2
     assert "--force" in err
     assert (tmp_path / "operating_points.json").read_bytes() == before
-    assert verify(people, "--target-fmr", "5e-2", "--no-cache", "--force")[0] == 0
+    assert verify(people, "--target-fmr", "1e-1", "--no-cache", "--force")[0] == 0
     assert (tmp_path / "operating_points.json").read_bytes() != before
 
 
@@ -99,7 +109,7 @@ def test_likely_label_errors_and_spellings_are_shown(verify, tmp_path):
     (folder / "person001" / "0.jpg").write_bytes((folder / "person002" / "0.jpg").read_bytes())
     (folder / "Person003").mkdir()
     (folder / "Person003" / "9.jpg").write_text("3:9")
-    code, out, _ = verify(folder, "--target-fmr", "5e-2", "--no-cache")
+    code, out, _ = verify(folder, "--target-fmr", "1e-1", "--no-cache")
     assert code == 0
     assert "the same file under two subjects: person001: 0.jpg = person002: 0.jpg" in out
     assert "'Person003' and 'person003' look like one subject" in out
@@ -123,7 +133,7 @@ def test_bad_input_ends_with_its_exit_code(verify, people, tmp_path, arguments, 
     (tmp_path / "people.csv").write_text("subject,path\na,1.jpg\nb,gone.jpg\n")
     arguments = [argument.format(people=people) for argument in arguments]
     if "--target-fmr" not in arguments:
-        arguments += ["--target-fmr", "2e-2"]
+        arguments += ["--target-fmr", "5e-2"]
     found, _, err = verify(*arguments, "--no-cache")
     assert found == code
     assert words in err
@@ -144,7 +154,7 @@ def test_real_faces_end_to_end(models_dir, data_dir, tmp_path):
         "--max-samples-per-subject",
         "3",
         "--target-fmr",
-        "0.1",
+        "0.2",
     ]
     options = ["--target-fmr", "1e-4", "--models-dir", models_dir, "-o", "points.json", "--no-cache"]
     root = Path(__file__).resolve().parents[2]
@@ -152,11 +162,9 @@ def test_real_faces_end_to_end(models_dir, data_dir, tmp_path):
         [sys.executable, "-m", "verify", *map(str, command + options)],
         cwd=tmp_path, env={"PYTHONPATH": str(root), "PATH": ""}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 4, (
-        done.stderr
-    )  # ten per cent is supported by so few, one in ten thousand is not
+    assert done.returncode == 4, done.stderr  # one in five is supported by so few, one in ten thousand is not
     (point,) = read_operating_points(tmp_path / "points.json")
-    assert -0.2 < point.threshold < 0.45
+    assert -0.3 < point.threshold < 0.45
     assert point.fnmr.value < 0.2
     assert "cannot support FMR 0.0001" in done.stderr
 

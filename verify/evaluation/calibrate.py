@@ -87,6 +87,7 @@ class Calibration:
         sets: the data behind it.
         views: the pooled view first, then each set's own.
         rungs: FMR of the report's ladder -> threshold, or why there is none.
+        extrapolated: the rungs that a fitted tail, not trials, stands behind.
     """
 
     points: tuple[OperatingPoint, ...]
@@ -94,6 +95,7 @@ class Calibration:
     sets: tuple[SplitSet, ...] = field(repr=False)
     views: Mapping[str, View] = field(repr=False)
     rungs: Mapping[float, float | str] = field(repr=False)
+    extrapolated: frozenset[float] = frozenset()
 
     @property
     def whole(self) -> View:
@@ -108,6 +110,8 @@ def calibrate(
     targets: Iterable[Target | float],
     confidence: float = 0.95,
     bound: Bound = "prediction",
+    extrapolate: bool = False,
+    seed: int = 0,
 ) -> Calibration:
     """Choose a threshold for each target and measure it on the test subjects.
 
@@ -118,6 +122,8 @@ def calibrate(
         confidence: of the one-sided bounds.
         bound: ``prediction``: the bound is on what as many further people will show; ``population``:
             on the rate over all people like these.
+        extrapolate: let a fitted tail choose where trials cannot; such points say so.
+        seed: of the tail's resampled subjects.
 
     Raises:
         UsageError: no targets, one outside (0, 1), or a confidence outside [0.5, 1).
@@ -133,10 +139,8 @@ def calibrate(
             "bring at least two samples of many subjects"
         )
         raise InsufficientTrialsError(msg)
-    choices: dict[str, dict[Target, Choice]] = {}
-    rungs: dict[str, dict[float, Choice]] = {}
-    for name, view in views.items():
-        choices[name], rungs[name] = choices_of(
+    choices = {
+        name: choices_of(
             view,
             asked,
             ladder=LADDER,
@@ -144,12 +148,16 @@ def calibrate(
             bound=bound,
             ceiling=recipe.ceiling,
             attempts=recipe.attempts,
+            extrapolate=extrapolate,
+            seed=seed,
         )
+        for name, view in views.items()
+    }
     points: list[OperatingPoint] = []
     unsupported: dict[Target, str] = {}
     least = -math.inf
     for target in _strictest_last(asked, views[whole].calibration, confidence=confidence, bound=bound):
-        by_view = {name: found[target] for name, found in choices.items()}
+        by_view = {name: found.targets[target] for name, found in choices.items()}
         missing = by_view[whole]
         if isinstance(missing, InsufficientTrialsError):
             unsupported[target] = str(missing)
@@ -161,18 +169,24 @@ def calibrate(
             name: rates_at(view, threshold, confidence=confidence, bound=bound)
             for name, view in views.items()
         }
+        made = _point(target, threshold, measured[governing], measured[whole], recipe)
         points.append(
-            _point(
-                target, threshold, measured[governing], measured[whole], recipe, confidence=confidence,
-                bound=bound, data=_data(sets, measured, wanted, governing, bound=bound),
+            dataclasses.replace(
+                made,
+                confidence=confidence,
+                bound=bound,
+                extrapolated=target in choices[whole].extrapolated,
+                target_fmr=target.rate if target in choices[whole].extrapolated else made.target_fmr,
+                data=_data(sets, measured, wanted, governing, bound=bound),
             )
-        )  # fmt: skip
+        )
     return Calibration(
         points=tuple(points),
         unsupported=unsupported,
         sets=tuple(sets),
         views=views,
-        rungs=_ladder(rungs, whole=whole),
+        rungs=_ladder({name: found.ladder for name, found in choices.items()}, whole=whole),
+        extrapolated=choices[whole].extrapolated_rungs,
     )
 
 
@@ -269,17 +283,7 @@ def _ladder(rungs: Mapping[str, Mapping[float, Choice]], *, whole: str) -> dict[
     return found
 
 
-def _point(
-    target: Target,
-    threshold: float,
-    rates: Rates,
-    whole: Rates,
-    recipe: Recipe,
-    *,
-    confidence: float,
-    bound: Bound,
-    data: Mapping[str, Any],
-) -> OperatingPoint:
+def _point(target: Target, threshold: float, rates: Rates, whole: Rates, recipe: Recipe) -> OperatingPoint:
     calibration_fmr = _present(rates.calibration_fmr, whole.calibration_fmr)
     target_fmr = calibration_fmr.upper
     if target.limits_false_matches:  # at least what it asks of the FMR; a FAR leaves room for failed captures
@@ -294,11 +298,8 @@ def _point(
         fmr=_present(rates.fmr, whole.fmr),
         # a set of one sample a subject can govern, but tells no FNMR
         fnmr=_present(rates.fnmr, whole.fnmr),
-        confidence=confidence,
         score_space=str(recipe.space),
         calibration_fmr=calibration_fmr,
-        data=data,
-        bound=bound,
         asked_kind=str(target.kind),
         asked_rate=target.rate,
         attempts=recipe.attempts,

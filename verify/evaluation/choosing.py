@@ -12,7 +12,9 @@ from verify.evaluation.joined_source import JoinedSource, shared_subjects
 from verify.evaluation.mated_thresholds import choose_for_fnmr
 from verify.evaluation.prepare import POOLED, pooled_side, prepare
 from verify.evaluation.targets import Kind
+from verify.evaluation.thresholds import ChosenThreshold
 from verify.metrics import mated_rate
+from verify.metrics.tail import GeneralisedParetoTail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from verify.evaluation.prepare import SplitSet
     from verify.evaluation.side import Side
     from verify.evaluation.targets import Target
-    from verify.evaluation.thresholds import ChosenThreshold
     from verify.metrics.prediction import Bound
     from verify.types import Rate
 
@@ -34,6 +35,23 @@ class View:
     name: str
     calibration: Side
     test: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What one view asks for.
+
+    Attributes:
+        targets: each target's threshold, or why there is none.
+        ladder: likewise for FMRs of the ladder.
+        extrapolated: targets whose threshold comes from a fitted tail.
+        extrapolated_rungs: likewise of the ladder.
+    """
+
+    targets: Mapping[Target, Choice]
+    ladder: Mapping[float, Choice]
+    extrapolated: frozenset[Target] = frozenset()
+    extrapolated_rungs: frozenset[float] = frozenset()
 
 
 def views_of(sets: Sequence[SplitSet], *, searched: bool = False) -> dict[str, View]:
@@ -78,7 +96,9 @@ def choices_of(
     bound: Bound,
     ceiling: float,
     attempts: int,
-) -> tuple[dict[Target, Choice], dict[float, Choice]]:
+    extrapolate: bool = False,
+    seed: int = 0,
+) -> Choices:
     """What the calibration side of a view asks for.
 
     Args:
@@ -89,17 +109,16 @@ def choices_of(
         bound: ``population`` or ``prediction``.
         ceiling: no threshold above it can be reached by a score.
         attempts: per transaction.
-
-    Returns:
-        (target -> choice, FMR of the ladder -> choice).
+        extrapolate: let a fitted tail speak where trials cannot.
+        seed: of the tail's resampled subjects.
     """
     side = view.calibration
     fta = fta_of(side, confidence=confidence, bound=bound)
     by_fmr = {target: fmr_needed(target, fta, attempts=attempts) for target in targets}
     wanted = sorted({rate for rate in by_fmr.values() if rate is not None} | set(ladder), reverse=True)
-    chosen: Mapping[float, Choice] = (
-        side.non_mated.choose(wanted, confidence=confidence, bound=bound, ceiling=ceiling) if wanted else {}
-    )
+    chosen: dict[float, Choice] = {}
+    if wanted:
+        chosen |= side.non_mated.choose(wanted, confidence=confidence, bound=bound, ceiling=ceiling)
     found: dict[Target, Choice] = {}
     for target, rate in by_fmr.items():
         if rate is not None:
@@ -108,7 +127,43 @@ def choices_of(
             found[target] = _for_rejections(
                 side, target, fta, confidence=confidence, bound=bound, attempts=attempts
             )
-    return found, {rate: chosen[rate] for rate in ladder}
+    beyond: set[float] = set()
+    if extrapolate:
+        fitted = _extrapolated(side, chosen, confidence=confidence, ceiling=ceiling, seed=seed)
+        chosen |= fitted
+        beyond = {rate for rate, choice in fitted.items() if isinstance(choice, ChosenThreshold)}
+        found |= {target: chosen[rate] for target, rate in by_fmr.items() if rate is not None}
+    return Choices(
+        targets=found,
+        ladder={rate: chosen[rate] for rate in ladder},
+        extrapolated=frozenset(target for target, rate in by_fmr.items() if rate in beyond),
+        extrapolated_rungs=frozenset(beyond & set(ladder)),
+    )
+
+
+def _extrapolated(
+    side: Side, chosen: Mapping[float, Choice], *, confidence: float, ceiling: float, seed: int
+) -> dict[float, Choice]:
+    """Thresholds from a fitted tail for the rates without one; the tail's own bound is at or below each."""
+    missing = [rate for rate, choice in chosen.items() if isinstance(choice, InsufficientTrialsError)]
+    if not missing:
+        return {}
+    try:
+        tail = GeneralisedParetoTail.fit(side.non_mated, seed=seed)
+    except InsufficientTrialsError as error:
+        return {
+            rate: InsufficientTrialsError(f"{chosen[rate]}; not even EXTRAPOLATED: {error}")
+            for rate in missing
+        }
+    found: dict[float, Choice] = {}
+    for rate in missing:
+        try:
+            threshold = tail.threshold_at_fmr(rate, confidence=confidence, ceiling=ceiling)
+        except InsufficientTrialsError as error:
+            found[rate] = InsufficientTrialsError(f"{chosen[rate]}; not even EXTRAPOLATED: {error}")
+        else:
+            found[rate] = ChosenThreshold(threshold, side.non_mated.rate(threshold, confidence=confidence))
+    return found
 
 
 def fmr_needed(target: Target, fta: Rate | None, *, attempts: int = 1) -> float | None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from verify import __version__
 from verify.data.splits import CALIBRATION
-from verify.evaluation.analysis import curve, histogram, ladder, side_facts, transfer
+from verify.evaluation.analysis import LADDER, curve, histogram, ladder, side_facts, transfer
 from verify.evaluation.analysis.evidence import evidence
+from verify.evaluation.analysis.planning import planning
 from verify.evaluation.focus import closer_look
 from verify.evaluation.joined_source import shared_subjects
 from verify.evaluation.prepare import among
@@ -74,6 +75,7 @@ def calibration_facts(
             whole.calibration,
             whole.test,
             chosen=made.rungs,
+            extrapolated=made.extrapolated,
             confidence=method.confidence,
             bound=method.bound,
         ),
@@ -92,7 +94,12 @@ def calibration_facts(
         "strata": look.strata,
         "enrolment": look.enrolment,
         "one_to_n": look.one_to_n,
-        "planning": [],
+        "planning": planning(
+            whole.calibration,
+            targets=_planned(job),
+            confidence=method.confidence,
+            bound=method.bound,
+        ),
         "presentation_attacks": ATTACKS,
         "notes": [*_notes(job), *look.notes],
     }
@@ -141,7 +148,30 @@ def _notes(job: CalibrationJob) -> list[str]:
             f"all rates are per transaction of {job.method.attempts} attempts, whose best score is judged; "
             "failures to acquire are per attempt"
         )
+        notes.extend(_if_independent(job))
     return notes
+
+
+def _if_independent(job: CalibrationJob) -> list[str]:
+    """What several attempts would come to if they were independent: an estimate, beside the measurement."""
+    points, raw = job.calibration.points, job.spaces.raw
+    if not points or job.method.quality is not None or len(raw) > 1:
+        return []
+    k, threshold = job.method.attempts, points[0].threshold
+    single = raw[0].test.non_mated.rate(threshold).value
+    return [
+        (
+            f"estimate only: were attempts independent, the single-attempt FMR of {single:.3g} would make "
+            f"1 - (1 - FMR)^{k} = {1 - (1 - single) ** k:.3g}; measured: {points[0].fmr.value:.3g}"
+        )
+    ]
+
+
+def _planned(job: CalibrationJob) -> list[float]:
+    """The FMRs whose price is told: those of the ladder, and those asked for."""
+    asked = {point.target_fmr for point in job.calibration.points if point.asked_kind in ("fmr", "fpir")}
+    missing = {target.rate for target in job.calibration.unsupported if target.limits_false_matches}
+    return sorted({*LADDER, *asked, *missing}, reverse=True)
 
 
 def _plain(value: Any) -> Any:

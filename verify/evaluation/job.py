@@ -236,6 +236,8 @@ def _calibrated(
         targets=targets,
         confidence=method.confidence,
         bound=method.bound,
+        extrapolate=method.extrapolate,
+        seed=method.seed,
     )
     return CalibrationJob(calibration=made, method=method, spaces=spaces, cohort=cohort, cache=cache)
 

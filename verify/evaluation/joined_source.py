@@ -10,7 +10,7 @@ import numpy as np
 from verify.data.subjects import folded_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,7 +50,7 @@ class JoinedSource:
         self.name, self.kind = name, sources[0].kind
         self.data_sha256 = ""
         self.subjects = tuple(subjects[place] for place in range(len(subjects)))
-        self.groups: dict[str, tuple[str, ...]] = {}
+        self.groups: Mapping[str, tuple[str, ...]] = {}
         self.attempts = tuple(
             dataclasses.replace(attempt, subject=int(places[attempt.subject]))
             for source, places in zip(sources, self._places, strict=True)
