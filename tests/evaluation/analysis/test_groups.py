@@ -4,8 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.evaluation.analysis.makers import people, side_of, unit
 from verify.errors import InsufficientTrialsError
@@ -122,12 +120,3 @@ def test_a_column_that_is_an_id_is_cut_short():
 def test_columns_without_labels_are_left_out():
     assert groups(CALIBRATION, TEST, columns=["nothing", "group"], threshold=0.3)[0]["column"] == "group"
     assert groups(CALIBRATION, population(2, labels=("",) * 80), columns=["group"], threshold=0.3) == []
-
-
-@given(st.lists(st.floats(1e-6, 1), min_size=2, max_size=8))
-def test_inequality_is_between_none_and_all(values):
-    from verify.evaluation.analysis.groups import gini, max_over_geometric_mean
-
-    assert -1e-9 <= gini(values) <= 1 + 1e-9
-    assert gini([values[0]] * len(values)) == pytest.approx(0, abs=1e-9)
-    assert max_over_geometric_mean(values) >= 1 - 1e-9

@@ -10,6 +10,7 @@ from verify.evaluation.analysis.label_evidence import evidence_map
 from verify.evaluation.analysis.lookalikes import Lookalike, lookalikes
 from verify.evaluation.analysis.outliers import Outlier, outliers
 from verify.evaluation.analysis.rates import fmr_of
+from verify.metrics.bootstrap import subject_bootstrap
 from verify.metrics.intervals import clopper_pearson
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from verify.facts import Dependence, Suspect
 
 LISTED = 20  # of each kind
+_REPLICATES = 400  # of the bootstrap: the bound moves by a few per cent from seed to seed
+_MOST_SUBJECTS = 5_000  # more make the bootstrap take minutes, and say what the dyadic bound says
 _WORST = 10  # subjects who cause most false matches
 
 
@@ -58,10 +61,19 @@ def dependence(
         "design_effect": max(1.0, rate.trials / rate.n_eff),
         "independent_upper": clopper_pearson(rate.errors, trials=rate.trials, confidence=confidence)[1],
         "dyadic_upper": rate.upper,
-        "bootstrap_upper": None,
+        "bootstrap_upper": _bootstrap(test, threshold=threshold, confidence=confidence, seed=seed),
         "subjects": [*odd, *_causes(test, threshold=threshold)],
         "pairs": alike,
     }
+
+
+def _bootstrap(test: Side, *, threshold: float, confidence: float, seed: int) -> float | None:
+    """The subject bootstrap's upper bound; None where it is not known who errs, or it would take too long."""
+    scores = test.non_mated
+    if threshold <= scores.floor or scores.subjects > _MOST_SUBJECTS:
+        return None
+    drawn = subject_bootstrap(non_mated=scores, thresholds=[threshold], replicates=_REPLICATES, seed=seed)
+    return float(drawn.fmr_upper(confidence=confidence)[0])
 
 
 def _label_errors(

@@ -15,6 +15,7 @@ from verify.errors import InsufficientTrialsError
 from verify.evaluation.analysis.rates import rate_facts
 from verify.evaluation.analysis.subsets import between
 from verify.metrics.dyadic import mated_rate
+from verify.metrics.groups import gini, max_over_geometric_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -209,7 +210,7 @@ def _spread(rates: dict[str, Rate | None], name: str, notes: list[str]) -> tuple
         notes.append(f"no {name} error in {', '.join(clean)}: bounds are shown, and no ratio between groups")
         return None, None
     values = [rate.value for rate in known.values()]
-    return float(max_over_geometric_mean(values)), float(gini(values))
+    return max_over_geometric_mean(values), gini(values)
 
 
 def _worst_threshold(
@@ -243,20 +244,3 @@ def _worst_threshold(
         )
     worst = max(asked, key=lambda name: asked[name])
     return asked[worst], f"{worst} asks for the highest threshold"
-
-
-def max_over_geometric_mean(values: Sequence[float]) -> float:
-    """How far the worst group stands out; 1 where all are equal. Values must be above 0."""
-    rates = np.asarray(values, dtype=np.float64)
-    return float(rates.max() / np.exp(np.mean(np.log(rates))))
-
-
-def gini(values: Sequence[float]) -> float:
-    """Inequality between groups: 0 where all are equal, 1 where one has everything.
-
-    It is n / (n - 1) * sum sum |x_i - x_j| / (2 n^2 mean).
-    """
-    rates = np.asarray(values, dtype=np.float64)
-    n = rates.size
-    differences = np.abs(rates[:, None] - rates[None, :]).sum()
-    return float(n / (n - 1) * differences / (2 * n**2 * rates.mean()))

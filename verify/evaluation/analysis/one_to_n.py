@@ -13,11 +13,15 @@ galleries of up to S - 1.
 
 **What the bounds cover.** A non-mated search is taken as one dyad of the probe's subject and the gallery
 subject it came closest to, and FPIR gets the dyadic bound. So it allows for probe subjects who look like
-many, and for gallery subjects whom many look like, and speaks of all people like these. More rounds
-make the rate steadier but are no new people, and the bound knows it: trials of the same
-subjects are counted together, never as independent. FNIR clusters by the probe's subject. Beyond the galleries
-that a side can fill nothing is measured: there is the independence estimate 1 - (1 - FMR)^G and, as its
-cautious end, the union bound G * upper(FMR), which holds however the comparisons depend on each other.
+many and for gallery subjects whom many look like, and speaks of all people like these. More rounds make the
+rate steadier but are no new people: trials of the same subjects are counted together, never as independent.
+In a simulation with look-alikes (tools/measure_search_bound.py) the 95 % bound covers the true FPIR in 95 % of
+populations of 60 and in 90 % of populations of 200; with clusters of probe subjects alone these are
+87 % and 72 %. FNIR clusters by the probe's subject.
+
+Beyond the galleries that a side can fill nothing is measured: there is the independence estimate
+1 - (1 - FMR)^G and, as its cautious end, the union bound G * upper(FMR), which holds however the comparisons
+depend on each other.
 """
 
 from __future__ import annotations

@@ -14,15 +14,14 @@ Two answers, the first of which anybody can work out beforehand:
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from verify.metrics.choosing import MIN_ERRORS
-from verify.metrics.intervals import wilson, zero_error_bound
+from verify.metrics.intervals import wilson
+from verify.metrics.planning import trials_without_errors
 from verify.metrics.prediction import dyadic_growth
-from verify.metrics.scores import checked_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,18 +58,8 @@ def planning(
     ]
 
 
-def subjects_without_error(target: float, *, confidence: float = 0.95) -> int:
-    """The fewest subjects whose disjoint pairs, all without an error, bound the rate at `target`."""
-    pairs = math.ceil(math.log1p(-confidence) / math.log1p(-checked_rate(target, name="target")))
-    while pairs > 1 and zero_error_bound(pairs - 1, confidence=confidence) <= target:
-        pairs -= 1  # rounding
-    while zero_error_bound(pairs, confidence=confidence) > target:
-        pairs += 1
-    return 2 * pairs
-
-
 def _planned(calibration: Side, *, target: float, confidence: float, bound: Bound) -> Planning:
-    zero = subjects_without_error(target, confidence=confidence)
+    zero = 2 * trials_without_errors(target, confidence=confidence)
     seen = calibration.non_mated.subjects if calibration.non_mated.trials else 0
     expected = _expected(calibration, target=target, confidence=confidence, bound=bound)
     if expected is None:
