@@ -19,7 +19,7 @@ import numpy as np
 from verify.errors import GalleryError, ModelIntegrityError, NoDecisionError, ScoreError
 from verify.gallery.vectors import exact_cosines
 from verify.metrics.evidence import in_range, llr_of
-from verify.metrics.normalisation import cohort_stats, norm_scores
+from verify.metrics.normalisation import CohortStats, cohort_stats, norm_scores
 from verify.models.cohorts import read_cohort
 from verify.score_space import ScoreSpace
 from verify.types import Reason
@@ -76,10 +76,10 @@ class Cohorts:
     def __init__(self, folder: Path | str | None) -> None:
         self._folder = None if folder is None else Path(folder)
         self._lock = threading.Lock()
-        self._read: dict[str, NDArray[np.float32]] = {}
+        self._read: dict[str, NDArray[np.float64]] = {}
 
-    def of(self, norm: ScoreNorm) -> NDArray[np.float32]:
-        """The (K, D) templates of a normalisation's cohort.
+    def of(self, norm: ScoreNorm) -> NDArray[np.float64]:
+        """The (K, D) templates of a normalisation's cohort, as numbers of the width that they are summed in.
 
         Raises:
             ModelIntegrityError: the file is missing or is not that cohort.
@@ -93,7 +93,7 @@ class Cohorts:
         with self._lock:
             key = norm.cohort_sha256
             if key not in self._read:
-                self._read[key] = read_cohort(self._folder, norm)
+                self._read[key] = read_cohort(self._folder, norm).astype(np.float64)
             return self._read[key]
 
 
@@ -183,11 +183,11 @@ def _normalised(
 ) -> NDArray[np.float64]:
     cohort = cohorts.of(norm)
     try:
-        enrol, ask = (
-            cohort_stats(side.vectors, cohort, method=norm.method, top_k=norm.top_k)
-            for side in (reference, probe)
-        )
-        return norm_scores(cosines, method=norm.method, enrol=enrol, probe=ask)
+        both = np.concatenate([reference.vectors, probe.vectors])  # the cohort is gone through once
+        stats = cohort_stats(both, cohort, method=norm.method, top_k=norm.top_k)
+        enrol = CohortStats(stats.mean[:-1], stats.std[:-1])
+        asking = CohortStats(stats.mean[-1:], stats.std[-1:])
+        return norm_scores(cosines, method=norm.method, enrol=enrol, probe=asking)
     except ScoreError as error:
         msg = f"the {norm.method.value} score cannot be formed: {error}"
         raise NoDecisionError(msg, reason=Reason.OUTSIDE_CALIBRATED_RANGE) from error

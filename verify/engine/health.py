@@ -16,6 +16,8 @@ from verify.errors import ModelNotInstalledError, VerifyError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from verify.types import OperatingPoint
+
 _LIBRARIES = (
     "numpy",
     "scipy",
@@ -99,10 +101,18 @@ def _points(alias: str) -> HealthFinding:
     if not points:
         message = "no operating point: every decision will be refused until `verify calibrate` made one"
         return HealthFinding(f"thresholds {alias}", "warning", message)
-    rungs = ", ".join(
-        f"FMR {p.target_fmr:g} at {p.threshold:.3f}" for p in sorted(points, key=lambda p: -p.target_fmr)
-    )
+    rungs = ", ".join(_rung(point) for point in sorted(points, key=lambda p: -p.target_fmr))
     return HealthFinding(f"thresholds {alias}", "ok", rungs)
+
+
+def _rung(point: OperatingPoint) -> str:
+    rate = (
+        f"FPIR {point.target_fmr:g} over {point.gallery_size}"
+        if point.mode == "1:N"
+        else f"FMR {point.target_fmr:g}"
+    )
+    space = "" if point.score_space == "cosine" else f" ({point.score_space})"
+    return f"{rate} at {point.threshold:.3f}{space}{' EXTRAPOLATED' if point.extrapolated else ''}"
 
 
 def _gallery(path: Path | None) -> HealthFinding:
