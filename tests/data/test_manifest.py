@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from verify.data.duplicates import content_hashes, without_duplicates
-from verify.data.manifest import Layout, read_manifest
+from verify.data.duplicates import content_hashes, label_errors, without_duplicates
+from verify.data.manifest import Layout, read_manifest, refuse_one_subject
 from verify.errors import ManifestError, UsageError
 
 
@@ -89,11 +89,48 @@ def test_csv_with_labels_and_sessions(tmp_path, encoding):
         ("subject,path\na\tb,a1.jpg\n", "line 2: .* cannot be printed"),
         ("subject,path\na,a\0.jpg\n", "NUL"),
         ("subject,path\n", "no photo or recording"),
+        ("Subject,path\na,a1.jpg\n", "line 1: no column 'subject' among Subject, path; is it 'Subject'"),
+        ("speaker id,path\na,a1.jpg\n", "is it 'speaker id'"),
+        ("subject,File\na,a1.jpg\n", "no column 'path' among subject, File; is it 'File'"),
+        ("subject;path\na;a1.jpg\n", "line 1: columns are separated by semicolons"),
+        ("subject\tpath\na\ta1.jpg\n", "separated by tabs"),
     ],
 )
 def test_malformed_lines_are_named(tmp_path, text, problem):
     with pytest.raises(ManifestError, match=problem):
         read_manifest(write_csv(tmp_path, text))
+
+
+def test_all_missing_files_are_counted_and_the_first_named(tmp_path):
+    lines = "".join(f"p{i},{i}.jpg\n" for i in range(9))
+    problem = (
+        r"people.csv: 9 files are missing: line 3: 0.jpg is not there; line 4: .*; and 4 more .paths are"
+    )
+    with pytest.raises(ManifestError, match=problem):
+        read_manifest(write_csv(tmp_path, f"subject,path\na,a1.jpg\n{lines}"))
+    assert len(read_manifest(write_csv(tmp_path, f"subject,path\n{lines}"), must_exist=False).entries) == 9
+
+
+def test_further_columns_are_groups_and_odd_ones_are_told(tmp_path):
+    lines = "".join(f"p{i},a{i % 2 + 1}.jpg,day,{'FfM'[i % 3]},{i}.jpg,\n" for i in range(12))
+    manifest = read_manifest(write_csv(tmp_path, f"subject,path,Session,sex,file,\n{lines}"))
+    assert manifest.groups == ("Session", "sex", "file", "")
+    told = " | ".join(manifest.warnings)
+    for part in (
+        "'Session' is taken as a group; for sessions, call it 'session'",
+        "'F' and 'f' in column 'sex' look like one group",
+        "'file' has another label on every line",
+        "without a name",
+    ):
+        assert part in told
+    assert len(manifest.warnings) == 4
+
+
+def test_one_subject_is_too_few_to_calibrate_on(tmp_path):
+    one = read_manifest(write_csv(tmp_path, "subject,path\nann,a1.jpg\nann,a2.jpg\n"))
+    with pytest.raises(ManifestError, match="people: all 2 files are of one subject, 'ann'.*bring more"):
+        refuse_one_subject(one)
+    refuse_one_subject(read_manifest(write_csv(tmp_path, "subject,path\nann,a1.jpg\nbob,a2.jpg\n")))
 
 
 def test_csv_of_another_encoding_is_refused(tmp_path):
@@ -131,3 +168,5 @@ def test_equal_bytes_under_two_subjects_are_a_likely_label_error(tmp_path):
     assert [entry.path.name for entry in parted.entries] == ["3.jpg", "5.jpg"]
     assert [entry.path.name for entry in parted.copies] == ["4.jpg"]
     assert [[entry.subject_id for entry in group] for group in parted.conflicts] == [["al", "bo"]]
+    (told,) = label_errors(parted.conflicts)
+    assert told == "one and the same file is of 'al' (1.jpg) and 'bo' (2.jpg): likely a wrong label; left out"

@@ -26,9 +26,10 @@ class Names:
     def numbers(self, names: Sequence[str]) -> NDArray[np.int32]:
         """(n,) int32 number of each name; new names get the next numbers."""
         places = self._places
-        return np.fromiter(
-            (places.setdefault(name, len(places)) for name in names), dtype=np.int32, count=len(names)
-        )
+        found = list(map(places.get, names))
+        if None in found:
+            found = [places.setdefault(name, len(places)) for name in names]
+        return np.array(found, dtype=np.int32)
 
     def all(self) -> tuple[str, ...]:
         """Every name, by number."""

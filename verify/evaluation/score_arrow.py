@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from verify.errors import MissingExtraError, ScoreError
 from verify.evaluation.score_bytes import opened
 from verify.evaluation.score_rows import Texts, csv_rows, parse_numbers
@@ -16,6 +14,7 @@ from verify.evaluation.score_rows import Texts, csv_rows, parse_numbers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from verify.evaluation.score_bytes import CheckedText, Place

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from verify.errors import ScoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 HEAD_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
-_MAX_LINE_BYTES = 1 << 20
+_MAX_LINE_BYTES = 1 << 17  # the csv module's limit of a cell
 _FOREIGN = {
     b"PK\x03\x04": "a zip or Excel workbook",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
@@ -91,6 +91,7 @@ class HashedFile(io.RawIOBase):
         self._file = path.open("rb", buffering=0)
         self.digest = hashlib.sha256()
         self.done = 0
+        self._size = path.stat().st_size  # what a file grows by while it is read is not read
 
     def readable(self) -> bool:
         """Yes."""
@@ -98,7 +99,7 @@ class HashedFile(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill the buffer as far as one read does."""
-        got = self._file.readinto(buffer) or 0
+        got = self._file.readinto(memoryview(buffer)[: self._size - self.done]) or 0
         self.digest.update(memoryview(buffer)[:got])
         self.done += got
         return got
@@ -217,7 +218,7 @@ def header_and_sample(text: CheckedText, *, path: Path) -> tuple[list[str], list
     if "\r" in first:
         msg = f"{path}: its lines end in bare carriage returns; save it with line feeds"
         raise ScoreError(msg)
-    header = [name.strip() for name in next(csv.reader([first]), [])]
+    header = [name.strip() for name in next(_cells([first], path), [])]
     if len(header) <= 1:
         for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (" ", "spaces")):
             if mark in first:
@@ -229,7 +230,7 @@ def header_and_sample(text: CheckedText, *, path: Path) -> tuple[list[str], list
         raise ScoreError(msg)
     lines = rest.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]
     whole = [one.decode(errors="replace").rstrip("\r") for one in lines if one.strip(b"\r")]
-    sample = [row for row in csv.reader(whole) if len(row) == len(header)]
+    sample = [row for row in _cells(whole, path) if len(row) == len(header)]
     if not whole and len(header) > 1:
         msg = f"{path}: has a header and no trials"
         raise ScoreError(msg)
@@ -237,6 +238,14 @@ def header_and_sample(text: CheckedText, *, path: Path) -> tuple[list[str], list
 
 
 _SAMPLE_LINES = 1000
+
+
+def _cells(lines: Sequence[str], path: Path) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines)
+    except csv.Error as error:
+        msg = f"{path}: near its beginning: {error}"
+        raise ScoreError(msg) from error
 
 
 def _line_of(place: Place, row: int) -> int:

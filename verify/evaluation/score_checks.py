@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from numpy.typing import NDArray
 
 _SAMPLE = 1 << 16
 _KEYS = 1 << 22
-_MANY_SCORES = 0.5  # of a sample are distinct: then equal scores are no accident of coarse rounding
+_MANY_SCORES = 0.1  # of a sample are distinct: then equal scores are no accident of coarse rounding
 
 
 class SampleOfScores:
@@ -42,7 +44,7 @@ class SampleOfScores:
     @property
     def fine(self) -> bool:
         """Whether most scores differ."""
-        return np.unique(self._scores).size > _MANY_SCORES * self._scores.size
+        return _distinct(self._scores) > _MANY_SCORES * self._scores.size
 
 
 class Repeats:
@@ -71,7 +73,7 @@ class Repeats:
         if not self._hashes:
             return 0
         hashes = np.concatenate(self._hashes)
-        return (hashes.size - np.unique(hashes).size) << self._bits
+        return (hashes.size - _distinct(hashes)) << self._bits
 
     def _keep(self, hashes: NDArray[np.uint64]) -> None:
         hashes = hashes[self._stays(hashes)] if self._bits else hashes
@@ -87,6 +89,12 @@ class Repeats:
     def _stays(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = (hashes & np.uint64((1 << self._bits) - 1)) == 0
         return found
+
+
+def _distinct(values: NDArray[Any]) -> int:
+    """How many different values; sorting takes a fraction of what numpy's hashing `unique` takes."""
+    ordered = np.sort(values)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + min(1, ordered.size)
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

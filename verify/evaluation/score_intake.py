@@ -112,10 +112,9 @@ class Intake:
                 )
         if self.with_itself:
             yield f"{self.with_itself} trials of a sample with itself, which prove nothing: left out"
-        count = self.repeats.count()
-        if count and self.plan.samples:
+        if self.plan.samples and (count := self.repeats.count()):
             yield f"about {count} trials compare two samples that another trial compares: they count twice"
-        elif count and self.samples_of[False].fine:
+        elif not self.plan.samples and self.samples_of[False].fine and (count := self.repeats.count()):
             yield (
                 f"about {count} trials have subjects and score of another trial to the last digit: "
                 "if they are that trial again, it counts twice"

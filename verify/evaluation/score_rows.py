@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from verify.evaluation.score_bytes import CheckedText, Place
 
-_CSV_ROWS = 1 << 16
+_CSV_ROWS = 1 << 14  # more would only keep Python's garbage collector busy
 
 
 class BadNumberError(ValueError):
@@ -103,9 +103,11 @@ class _CsvRows:
     size: int
 
     def texts(self, column: str) -> Texts:
-        places: dict[str, int] = {}
-        codes = [places.setdefault(cell, len(places)) for cell in self.columns[column]]
-        return Texts(values=list(places), codes=np.array(codes, dtype=np.int32))
+        cells = self.columns[column]
+        values = list(dict.fromkeys(cells))
+        places = {value: place for place, value in enumerate(values)}
+        codes = np.fromiter(map(places.__getitem__, cells), dtype=np.int32, count=len(cells))
+        return Texts(values=values, codes=codes)
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         return parse_numbers(self.columns[column])
@@ -132,7 +134,7 @@ def csv_rows(text: CheckedText, *, place: Place, header: Sequence[str]) -> Itera
             return
         if reader.line_num + 1 - before != len(batch):
             _refuse_line_breaks(batch, place=place, before=before)
-        if any(len(row) != width for row in batch):
+        if set(map(len, batch)) != {width}:
             for number, row in enumerate(batch, before + 1):
                 if row and len(row) != width:
                     msg = f"{place.path}, line {number}: {len(row)} cells where the header has {width}"

@@ -63,7 +63,9 @@ class Spool:
             parts = [records]
         try:
             for part in parts:
-                self._file.write(np.ascontiguousarray(part).view(np.uint8).data)
+                left = np.ascontiguousarray(part).view(np.uint8).data
+                while left:  # a write may be cut short
+                    left = left[self._file.write(left) :]
         except OSError as error:
             raise self._storage_error(error) from error
 
@@ -94,7 +96,7 @@ class Spool:
     def _open(self) -> Any:
         try:
             file = tempfile.TemporaryFile(  # noqa: SIM115  closed when the spool goes
-                prefix="verify-trials-", dir=self.folder, buffering=1 << 20
+                prefix="verify-trials-", dir=self.folder, buffering=0
             )
         except OSError as error:
             raise self._storage_error(error) from error
