@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("verify", deadline=None)  # a slow machine is no failure
+settings.load_profile("verify")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import det_curve as sklearn_det_curve
@@ -21,7 +21,6 @@ def warped(scores):
     return np.exp(3 * np.asarray(scores)) - 2
 
 
-@settings(deadline=None)  # the other implementation is loaded by the first example
 @given(mated=TIED, non_mated=TIED)
 def test_auc_is_that_of_scikit_learn_and_of_the_rank_test(mated, non_mated):
     found = auc(mated=mated, non_mated=non_mated)

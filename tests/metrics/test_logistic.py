@@ -42,7 +42,7 @@ def test_two_bells_of_one_width_give_their_true_llr(prior):
     assert found.terms == ()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     shift=st.floats(0.5, 4),
     middle=st.floats(-50, 50),
@@ -177,7 +177,7 @@ def test_weights_stand_for_repeated_trials():
     assert weighted.intercept == pytest.approx(repeated.intercept, abs=1e-2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(scale=st.floats(1e-3, 1e3), shift=st.floats(-1e3, 1e3))
 def test_the_unit_of_the_scores_does_not_matter(scale, shift):
     mated, non_mated = BELL["mated"][:300], BELL["non_mated"][:300]
@@ -186,7 +186,7 @@ def test_the_unit_of_the_scores_does_not_matter(scale, shift):
     assert llr_of(there, mated * scale + shift) == pytest.approx(here, rel=1e-4, abs=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_llr_never_falls_as_the_score_rises_whatever_the_quality(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
@@ -210,7 +210,7 @@ def test_llr_never_falls_as_the_score_rises_whatever_the_quality(data):
     assert (np.diff(llrs, axis=0) > 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     mated=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=12),
     non_mated=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=12),

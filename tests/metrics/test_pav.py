@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
@@ -11,7 +11,6 @@ from verify.errors import ScoreError
 from verify.metrics import PavMap, cllr, min_cllr
 
 
-@settings(deadline=None)  # the other implementation is slow at times
 @given(mated=TIED, non_mated=TIED)
 def test_llrs_are_those_of_isotonic_regression(mated, non_mated):
     """The posterior at the data's own prior, by another implementation, with ties pooled."""

@@ -58,12 +58,13 @@ class TermSpec:
 
 
 # What helps on people never seen (halves of the subjects, fitted on one and measured on the other):
-# - Voices of 0.5 to 10 s of net speech (tools/measure_durations.py): at FMR 1e-2 the FNMR falls from 25 % with one
-#   constant cosine to 13 %, at 1e-3 from 46 % to 33 %. The shorter recording alone gives 14.5 % and 35 %; its SNR
+# - Voices of 0.5 to 10 s of net speech (tools/measure_durations.py): at FMR 1e-2 the FNMR falls from 24 % with one
+#   constant cosine to 13 %, at 1e-3 from 45 % to 33 %. The shorter recording alone gives 14.5 % and 35 %; its SNR
 #   adds nothing on clean recordings.
 # - Faces: of size, eye distance, sharpness, contrast, brightness, pose and the detector's score only the last
 #   helps at every rate (SFace, FNMR at FMR 1e-2 and 1e-3: CelebA 6.3 to 6.1 % and 9.5 to 9.2 %, LFW 0.59 to
-#   0.56 % and 1.30 to 1.24 %). Sharpness or size beside it gain in Cllr and lose in the tail.
+#   0.56 % and 1.30 to 1.24 %; dlib-resnet on CelebA gains in Cllr and at FMR 1e-1 only, and loses 0.1 and 0.3 points
+#   there). Sharpness or size beside it gain in Cllr and lose in the tail.
 DEFAULT_TERMS: Mapping[str, tuple[TermSpec, ...]] = MappingProxyType(
     {
         "voice": (
