@@ -36,8 +36,8 @@ def calibration_page(facts: CalibrationFacts, *, thumbnails: Mapping[str, bytes]
     pictures = thumbnails or {}
     sections = (
         holds_for(facts), counts(facts), failures(facts), ladder(facts), explorer(facts), transfer(facts),
-        evidence(facts), dependence(facts, pictures), groups(facts), strata(facts), enrolment(facts), search(facts), planning(facts),
-        attacks(facts), reproduce(facts), glossary(),
+        evidence(facts), dependence(facts, pictures), groups(facts), strata(facts), enrolment(facts),
+        search(facts), planning(facts), attacks(facts), reproduce(facts), glossary(),
     )  # fmt: skip
     body = "".join(sections)
     first, others = verdicts(facts)

@@ -7,6 +7,8 @@ import hashlib
 from html import escape
 from pathlib import Path
 
+from verify.report.wording import text
+
 _HERE = Path(__file__).parent
 
 
@@ -39,7 +41,7 @@ def page(title: str, body: str, *, style: str = "", script: str = "") -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         '<link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{style}</style></head>\n<body><main>\n{body}\n</main>{run}</body></html>\n"
+        f"<title>{text(title)}</title><style>{style}</style></head>\n<body><main>\n{body}\n</main>{run}</body></html>\n"
     )
 
 

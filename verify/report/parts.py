@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from verify.report.svg import log_axis, share
-from verify.report.wording import DASH, bounded, counted, percent
+from verify.report.wording import DASH, bounded, counted, percent, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,9 +60,9 @@ def grid(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> st
         f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>\n'
         for row in rows[:MOST_ROWS]
     )
-    label = escape(name, quote=True)
+    label = text(f"{name}: table")
     return (
-        f'<div class="wide" role="region" aria-label="{label}" tabindex="0"><table><caption>{escape(name)}</caption>'
+        f'<div class="wide" role="region" aria-label="{label}" tabindex="0"><table><caption>{text(name)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table></div>{more(len(rows))}"
     )
 

@@ -220,10 +220,8 @@ def _search_chart(found: list[OneToN]) -> str:
     drawing = plot.svg(
         "FPIR over the number of people searched: measured, and if comparisons were independent."
     )
-    return (
-        "<div "
-        f'class="charts">{figure("Strangers who find somebody.", drawing, "It grows with the gallery.", legend=legend)}</div>'
-    )
+    chart = figure("Strangers who find somebody.", drawing, "It grows with the gallery.", legend=legend)
+    return f'<div class="charts">{chart}</div>'
 
 
 def planning(facts: CalibrationFacts) -> str:

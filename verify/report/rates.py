@@ -245,12 +245,12 @@ def _controls(axis: Axis, chosen: float | None) -> str:
         f'<input type="number" id="t-number" aria-label="Threshold as a number" min="{axis.low:.6g}" '
         f'max="{axis.high:.6g}" '
         f'step="any" value="{start:.6g}"><button type="reset">Back to the operating point</button></div>'
-        '<dl class="tiles live" role="status" aria-live="polite" aria-atomic="true">'
+        '<div role="status" aria-live="polite" aria-atomic="true"><dl class="tiles live">'
         '<div><dt>FMR</dt><dd><span id="t-fmr"></span><small id="t-fmr-more"></small></dd></div>'
         '<div><dt>FNMR</dt><dd><span id="t-fnmr"></span><small id="t-fnmr-more"></small></dd></div>'
         '<div class="two"><dt>What it is proven for</dt><dd><span id="t-rung"></span><small '
         'id="t-rung-more"></small></dd></div>'
-        "</dl></form>"
+        "</dl></div></form>"
     )
 
 

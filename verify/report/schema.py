@@ -35,6 +35,7 @@ class AcrossRates(TypedDict):
 
 # Where the contract leaves a free dictionary, what the page reads of it; more keys are allowed there.
 _REFINED = {("GroupFacts", "groups"): list[GroupRates], ("GroupFacts", "across"): list[AcrossRates]}
+_LARGEST = 10**15  # no count, threshold or ratio of a report comes near
 _SHOWN = 60  # characters of a value in a message
 _OPEN = {"GroupRates", "AcrossRates"}
 _SHARE: dict[str, Any] = {"minimum": 0, "maximum": 1}
@@ -141,10 +142,12 @@ def _check_plain(value: Any, shape: Any, *, where: str) -> None:
         word = "a whole number" if shape is int else "a number"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             _refuse(value, word, where=where)
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             _refuse(value, "finite (what is not known is null)", where=where)
         if shape is int and value != int(value):
             _refuse(value, word, where=where)
+        if abs(value) > _LARGEST:
+            _refuse(value, f"at most {_LARGEST:.0e} in size", where=where)
 
 
 def _check_free(value: Any, *, where: str) -> None:
@@ -230,7 +233,8 @@ def _schema_of(
     if origin is dict:
         return {"type": "object", "additionalProperties": _schema_of(arguments[1], definitions)}
     word = {str: "string", bool: "boolean", int: "integer", float: "number"}[shape]
-    return {"type": word} | (limits or {})
+    size = {"minimum": -_LARGEST, "maximum": _LARGEST} if shape in (int, float) else {}
+    return {"type": word} | size | (limits or {})
 
 
 def _object_schema(shape: Any, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def holds_for(facts: CalibrationFacts) -> str:
         pairs.append(("normalisation", _value(facts["norm"])))
     protocol = facts.get("protocol")
     if protocol:
-        pairs += [(text(name.replace("_", " ")), _value(value)) for name, value in protocol.items()][:20]
+        pairs += [(text(name.replace("_", " ")), _value(value)) for name, value in sorted(protocol.items())][
+            :20
+        ]
     hashes = [
         [
             text(one["name"]),
@@ -92,10 +94,10 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return "<br>".join(
             f'<span class="soft">{text(name, limit=60)}</span> {_value(item)}'
-            for name, item in list(value.items())[:12]
+            for name, item in sorted(value.items())[:12]
         )
     if isinstance(value, list):
-        return text(json.dumps(value, ensure_ascii=False).strip("[]"))
+        return text(json.dumps(value, ensure_ascii=False, sort_keys=True).strip("[]"))
     plain = "not known" if value is None else str(value)
     return code(plain) if len(plain) == 64 else text(plain)  # noqa: PLR2004
 

@@ -1,0 +1,249 @@
+"""What the pages say: verdict first, in plain words; extrapolation everywhere; nothing empty, nothing unescaped."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.report import made
+from verify.report import svg, wording
+from verify.report.calibration import MAX_PAGE_BYTES, calibration_page
+from verify.report.demo import demo_page
+
+SECTIONS = (
+    "scope", "counts", "failures", "ladder", "threshold", "transfer", "evidence", "dependence", "groups", "quality",
+    "enrolment", "search", "planning", "attacks", "repeat", "words",
+)  # fmt: skip
+
+
+def words(html: str) -> str:
+    """The text of a page, roughly as it is read."""
+    html = re.sub(r"<(script|style)\b.*?</\1>", " ", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html).replace("\u00a0", " "))
+
+
+def ids(html: str) -> list[str]:
+    return re.findall(r'<section id="([a-z]+)"', html)
+
+
+def test_verdict_comes_first_and_in_words() -> None:
+    facts: Any = made.full()
+    facts["verdicts"][0]["fmr"] = made.rate(89, 307_578) | {"upper": 4.6e-4}
+    html = calibration_page(facts)
+    assert ids(html)[0] == "verdict"
+    read = words(html)
+    assert "about 290 would be let in" in read
+    assert "We are 95 % sure that it is at most 460" in read
+    assert "Asked for was at most 1,000" in read
+
+
+def test_sections_stand_in_the_order_of_the_specification() -> None:
+    found = [name for name in ids(calibration_page(made.full())) if name in SECTIONS]
+    assert found == list(SECTIONS)
+
+
+def test_prediction_bounds_speak_of_the_next_group() -> None:
+    facts: Any = made.full()
+    facts["verdicts"][0]["fmr"]["bound"] = "wilson-dyadic-prediction"
+    assert "the next group of people like these will show at most" in words(calibration_page(facts))
+
+
+def test_no_error_seen_is_not_called_a_rate_of_zero() -> None:
+    read = words(calibration_page(made.extrapolated()))
+    assert "not one was a false match" in read
+    assert "none would be let in" not in read
+
+
+def test_a_pass_whose_own_bound_is_above_the_target_says_so() -> None:
+    facts: Any = made.full()
+    assert "cannot show it" in words(calibration_page(facts)).replace("  ", " ")
+    facts["verdicts"][0]["fmr"]["upper"] = 9e-4
+    assert "cannot show it" not in words(calibration_page(facts))
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("full", "PASS"), ("failing", "FAIL"), ("insufficient", "INSUFFICIENT DATA")]
+)
+def test_each_verdict_has_its_word_and_its_mark(kind, word) -> None:
+    html = calibration_page(getattr(made, kind)())
+    assert re.search(rf'<span class="stamp \w+"><svg.*?</svg>{word}</span>', html)
+    assert f"<title>{word}: " in html
+
+
+def test_fail_does_not_claim_what_was_not_kept() -> None:
+    assert "Not kept on new people" in words(calibration_page(made.failing()))
+
+
+def test_extrapolated_is_said_wherever_the_number_stands() -> None:
+    html = calibration_page(made.extrapolated())
+    assert "<title>EXTRAPOLATED, " in html
+    for part in (
+        '<header class="top">.*?</header>',
+        '<section id="verdict".*?</section>',
+        '<section id="ladder".*?</section>',
+    ):
+        assert "EXTRAPOLATED" in re.search(part, html, re.DOTALL).group()
+    assert 'class="verdict pass"' not in html
+    assert '"support":"extrapolated"' in html
+    assert "EXTRAPOLATED" not in words(calibration_page(made.full()))
+
+
+def test_what_was_not_measured_has_no_empty_chart() -> None:
+    html = calibration_page(made.insufficient())
+    assert "<figure" not in html
+    assert "not measured" in words(html)
+    assert not {"transfer", "evidence", "dependence", "enrolment", "search", "planning", "quality"} & set(
+        ids(html)
+    )
+    assert "<tbody>\n</tbody>" not in html
+
+
+def test_score_files_have_no_model_and_no_captures() -> None:
+    read = words(calibration_page(made.score_file()))
+    assert "scores of another matcher" in read
+    assert "there were no captures, only scores" in read
+
+
+@pytest.mark.parametrize("kind", ["full", "hostile", "crowded"])
+def test_pages_fit_a_megabyte(kind) -> None:
+    assert len(calibration_page(getattr(made, kind)()).encode()) <= MAX_PAGE_BYTES
+
+
+def test_cut_lists_say_how_much_more_there_is() -> None:
+    assert "more in the JSON" in calibration_page(made.crowded())
+
+
+@pytest.mark.parametrize("kind", ["full", "hostile", "extrapolated", "insufficient"])
+def test_pages_hold_no_address_and_no_inline_style(kind) -> None:
+    html = calibration_page(getattr(made, kind)())
+    assert not re.search(r"(?:src|href)=[\"'](?!#|data:)", html)
+    assert not re.search(r"https?://|url\(|@import", html)
+    assert " style=" not in html
+    assert " onclick=" not in html
+    assert "default-src 'none'" in html
+
+
+def test_hostile_strings_are_escaped() -> None:
+    html = calibration_page(made.hostile())
+    assert "<script>alert" not in html
+    assert "<img" not in html
+    assert "\u202e" not in html
+    assert html.count("</title>") == html.count("</style>") == 1
+    assert html.count("<script") == 2
+
+
+def test_thumbnails_only_where_given_and_only_jpegs() -> None:
+    facts = made.full()
+    name = facts["dependence"]["pairs"][0]["samples"][0]
+    assert "<img" not in calibration_page(facts)
+    html = calibration_page(facts, thumbnails={name: b"\xff\xd8\xff\xe0rest"})
+    assert html.count("<img") == 1
+    assert "This page holds photos of people" in html
+    assert "<img" not in calibration_page(facts, thumbnails={name: b"<svg onload=alert(1)>"})
+
+
+@pytest.mark.parametrize("kind", ["fnmr", "frr", "fnir"])
+def test_targets_on_misses_are_told_as_such(kind) -> None:
+    facts: Any = made.full()
+    facts["verdicts"][0] |= {"asked_kind": kind, "asked_rate": 0.05}
+    read = words(calibration_page(facts))
+    assert "No more than 1 in 20 rightful people is turned away" in read
+
+
+def test_searches_are_told_as_searches() -> None:
+    facts: Any = made.full()
+    facts |= {"mode": "1:N", "gallery_size": 500, "attempts": 3}
+    read = words(calibration_page(facts))
+    assert "finds a match among 500 people" in read
+    assert "FPIR measured" in read
+    assert "with up to 3 attempts each" in read
+
+
+def test_a_broken_split_is_shouted() -> None:
+    facts: Any = made.full()
+    facts["sets"][0]["disjoint"] = False
+    assert "NO: a person is on both sides" in words(calibration_page(facts))
+
+
+def test_a_rung_that_new_people_exceed_is_marked() -> None:
+    facts: Any = made.full()
+    assert "above the target on new people" not in calibration_page(facts)
+    facts["ladder"][2]["fmr"] = made.rate(900, made.TRIALS)
+    assert "above the target on new people" in calibration_page(facts)
+
+
+def test_page_without_any_target_is_drawn() -> None:
+    facts: Any = made.full()
+    facts["verdicts"] = []
+    assert "Nothing was asked for" in calibration_page(facts)
+
+
+def test_evaluations_show_their_protocol() -> None:
+    facts: Any = made.full()
+    facts |= {"kind": "evaluation", "protocol": {"name": "LFW pairs", "accuracy": 0.992}}
+    read = words(calibration_page(facts))
+    assert "Evaluation" in read
+    assert "LFW pairs" in read
+
+
+def test_constant_and_tiny_curves_are_drawn() -> None:
+    facts: Any = made.full()
+    flat = {"thresholds": [0.0, 1e-9], "fmr": [0, 0], "fnmr": [0, 0], "fmr_lower": [0, 0], "fmr_upper": [1, 1],
+            "fnmr_lower": [0, 0], "fnmr_upper": [1, 1]}  # fmt: skip
+    facts |= {"curve": flat, "histogram": {"edges": [0, 1], "mated": [0], "non_mated": [5]}}
+    assert "nan" not in calibration_page(facts).lower().split("<style>")[1].split("</style>")[1]
+
+
+def test_demo_page_keeps_working() -> None:
+    html = demo_page([])
+    assert "0 decisions" in html
+    assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0 %"),
+        (1, "100 %"),
+        (0.1, "10 %"),
+        (0.112, "11.2 %"),
+        (0.00029, "0.029 %"),
+        (1e-6, "0.0001 %"),
+        (0.05, "5 %"),
+    ],
+)
+def test_percentages_read_as_people_write_them(value, shown) -> None:
+    assert wording.percent(value) == shown.replace(" ", "\u00a0")
+
+
+@given(st.floats(1e-9, 1))
+def test_at_most_never_rounds_down(value) -> None:
+    if value * 1e6 >= 1:
+        assert int(wording.at_most(value).replace(",", "")) >= value * 1e6 * (1 - 1e-6)
+
+
+@given(st.floats(1e-9, 1))
+def test_percent_keeps_two_digits(value) -> None:
+    shown = float(wording.percent(value).replace("\u00a0%", "")) / 100
+    assert shown == pytest.approx(value, rel=0.051)
+
+
+@given(st.lists(st.floats(1e-6, 0.999), min_size=2, max_size=6, unique=True))
+def test_axes_keep_the_order_of_values(values) -> None:
+    ordered = sorted(values)
+    for axis in (svg.probit_axis(1e-6, 0.999, ""), svg.log_axis(1e-6, 1, ""), svg.score_axis(0, 1)):
+        places = [axis.at(value) for value in ordered]
+        assert places == sorted(places)
+        assert all(0 <= place <= 1 for place in places)
+
+
+@given(st.floats(-100, 100), st.floats(1e-3, 1e3))
+def test_linear_ticks_lie_inside_and_are_few(low, span) -> None:
+    axis = svg.score_axis(low, low + span)
+    assert 2 <= len(axis.ticks) <= 8
+    assert all(axis.low - 1e-6 * span <= value <= axis.high + 1e-6 * span for value, _ in axis.ticks)
+    assert len({label for _, label in axis.ticks}) == len(axis.ticks)
