@@ -38,8 +38,13 @@ class Done:
 def run(data: tuple[Path, ...], options: Mapping[str, Any], *, quiet: bool) -> Done:
     """Calibrate and write; raises before any work if files would be replaced unasked."""
     from verify.evaluation.facts_of import calibration_facts
+    from verify.models.fusions import is_fusion
 
     targets, method = asked_of(options)
+    if is_fusion(options["model"]):
+        from verify.cli.calibration_fused import run_fused
+
+        return run_fused(data, options, targets=targets, method=method, quiet=quiet)
     capturer = _capturer(data, options)
     outputs = _outputs(options, capturer)
     if capturer is None:

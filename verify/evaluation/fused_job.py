@@ -19,7 +19,7 @@ from verify.evaluation.calibrate import Recipe, calibrate
 from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.embeddings import embed_all
 from verify.evaluation.fusion import FUSION_PRIOR, FusedSource, fit_fused
-from verify.evaluation.job import CalibrationJob, Method
+from verify.evaluation.job import CalibrationJob, Method, non_mated_limit
 from verify.evaluation.pairing import aligned_sets, joined_sets
 from verify.evaluation.pipeline import Spaces
 from verify.evaluation.prepare import among, split_set
@@ -47,7 +47,7 @@ def run_fused_calibration(
     method: Method = Method(),  # noqa: B008  immutable
     layout: Layout | str | None = None,
     max_samples_per_subject: int | None = None,
-    max_non_mated: int | None = None,
+    trials: str = "auto",
     prior: float = FUSION_PRIOR,
     cache: Path | None = None,
     keep_cache: bool = True,
@@ -63,7 +63,7 @@ def run_fused_calibration(
         method: how; plain 1:1 claims only, without normalisation, quality terms or several attempts.
         layout: of the data; None guesses each.
         max_samples_per_subject: takes that many files of each subject.
-        max_non_mated: of each half, sampled beyond; None takes all.
+        trials: ``all`` non-mated trials of each half, a number to sample, or ``auto``.
         prior: where the maps are to be at their best, see `verify.evaluation.fusion`.
         cache: embedding cache file; None takes the platform's place for it.
         keep_cache: False keeps no templates on disk.
@@ -77,6 +77,7 @@ def run_fused_calibration(
     """
     _check_method(method)
     asked = checked_targets(targets, mode=method.mode)
+    max_non_mated = non_mated_limit(trials)
     path = (cache or default_cache_path()) if keep_cache else None
     sets: list[tuple[EmbeddedSource, ...]] = []
     with nullcontext() if path is None else EmbeddingCache(path) as store:

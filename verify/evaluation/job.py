@@ -125,7 +125,7 @@ def run_calibration(
         StorageError: the cache cannot be used.
     """
     asked = _checked(targets, method, cohort=cohort)
-    max_non_mated = _max_non_mated(trials)
+    max_non_mated = non_mated_limit(trials)
     if trial_lists and len(data) > 1:
         msg = f"a trial list refers to one folder of media, not to {len(data)}"
         raise UsageError(msg)
@@ -268,7 +268,12 @@ def _kind(path: AnyPath) -> str:
     return "manifest" if Path(path).is_file() else "folder"
 
 
-def _max_non_mated(trials: str) -> int | None:
+def non_mated_limit(trials: str) -> int | None:
+    """How many non-mated trials of a half are taken: None for all, or a number to sample.
+
+    Raises:
+        UsageError: neither ``all``, ``auto`` nor a positive number.
+    """
     if trials == "all":
         return None
     if trials == "auto":
