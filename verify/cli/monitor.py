@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from verify.cli.output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from verify.engine.monitor import Baseline
 
 PATH = click.Path(path_type=Path)
 COLUMNS = ("decisions", "from", "until", "rejected", "no capture", "stability", "alarms")
@@ -66,7 +70,7 @@ def monitor(*, log: Path, baseline: Path | None, window: int, confidence: float,
     return EXIT_ALARM if report.alarmed else 0
 
 
-def _baseline(path: Path):  # noqa: ANN202
+def _baseline(path: Path) -> Baseline:
     from verify.engine.monitor import baseline_from_histogram
     from verify.report.facts import read_facts
 
