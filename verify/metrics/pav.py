@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from verify.metrics.hull import lower_hull
+from verify.metrics.rates import distinct_scores
 from verify.metrics.scores import checked_scores
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class PavMap:
         """
         genuine = np.sort(checked_scores(mated, name="mated"))
         impostor = np.sort(checked_scores(non_mated, name="non_mated"))
-        scores = np.unique(np.concatenate([genuine, impostor]))
+        scores = distinct_scores(np.concatenate([genuine, impostor]))
         # counts below each distinct score, then below infinity: whole numbers, so the hull is exact
         mated_below = np.append(np.searchsorted(genuine, scores, side="left"), genuine.size)
         non_mated_below = np.append(np.searchsorted(impostor, scores, side="left"), impostor.size)

@@ -127,7 +127,7 @@ def error_curve(*, mated: ArrayLike, non_mated: ArrayLike) -> ErrorCurve:
         np.sort(genuine.astype(dtype, copy=False)),
         np.sort(impostor.astype(dtype, copy=False)),
     )
-    scores = _distinct(np.concatenate([genuine, impostor]))
+    scores = distinct_scores(np.concatenate([genuine, impostor]))
     top = np.nextafter(float(scores[-1]), np.inf)
     below = np.append(np.searchsorted(genuine, scores, side="left"), genuine.size)
     at_or_above = np.append(impostor.size - np.searchsorted(impostor, scores, side="left"), 0)
@@ -138,7 +138,7 @@ def error_curve(*, mated: ArrayLike, non_mated: ArrayLike) -> ErrorCurve:
     )
 
 
-def _distinct(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+def distinct_scores(scores: NDArray[np.floating]) -> NDArray[np.floating]:
     """Each score once, ascending; `scores` is sorted in place."""
     scores.sort(kind="stable")  # two sorted runs: a merge
     first = np.empty(scores.size, dtype=bool)
