@@ -18,7 +18,7 @@ def tied_population(seed, subjects=40, samples=3, levels=200):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_chosen_threshold_is_the_smallest_whose_bound_holds(seed):
-    scores, a, b = tied_population(seed)
+    scores, a, b = tied_population(seed, subjects=60, levels=60)
     targets = [0.2, 0.05, 0.02, 0.005]
     chosen = choose_thresholds(non_mated=scores, subject_a=a, subject_b=b, targets=targets)
     rates = {

@@ -75,19 +75,19 @@ def subject_bootstrap(
         msg = "give non_mated or mated scores, at least one threshold and at least one replicate"
         raise ScoreError(msg)
     numbers = None if mated_subject is None else np.asarray(mated_subject)
+    if mated is not None and numbers is None:
+        msg = "mated scores need mated_subject, the subject number of each"
+        raise ScoreError(msg)
     present = _present(non_mated, numbers)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(present.sum(), np.full(present.sum(), 1 / present.sum()), size=replicates)
+    people = int(np.count_nonzero(present))
+    drawn = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=replicates)
     weights = np.zeros((present.size, replicates))
     weights[present] = drawn.T
     fmr = np.full((replicates, asked.size), np.nan)
     fnmr = fmr.copy()
     if non_mated is not None:
         fmr = weighted_fmr(non_mated, asked, weights=weights)
-    if mated is not None:
-        if numbers is None:
-            msg = "mated scores need mated_subject, the subject number of each"
-            raise ScoreError(msg)
+    if mated is not None and numbers is not None:
         fnmr = _weighted_fnmr(mated, numbers, asked, weights=weights)
     return SubjectBootstrap(asked, fmr, fnmr)
 

@@ -20,10 +20,11 @@ _SIGN = np.uint32(1 << 31)
 class ScoreHistogram:
     """Counts of scores; rates from it are counts at bin edges, never below the truth."""
 
-    __slots__ = ("_counts", "total")
+    __slots__ = ("_counts", "_filled", "total")
 
     def __init__(self) -> None:
         self._counts: NDArray[np.int64] | None = None  # most calibrations keep every score exactly
+        self._filled: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         self.total = 0
 
     def add(self, scores: NDArray[np.floating]) -> None:
@@ -31,12 +32,14 @@ class ScoreHistogram:
         if scores.size:
             np.add.at(self._bins(), bin_of(scores), np.int64(1))
             self.total += scores.size
+            self._filled = None
 
     def merge(self, other: ScoreHistogram) -> None:
         """Take the counts of another histogram in."""
         if other.total:
             self._bins()[:] += other._bins()
             self.total += other.total
+            self._filled = None
 
     def at_or_above(self, threshold: float) -> int:
         """How many scores lie in the threshold's bin or above: at least those at or above it."""
@@ -44,15 +47,24 @@ class ScoreHistogram:
             return 0
         if threshold == -np.inf:
             return self.total
-        return int(self._bins()[bin_of(np.array([threshold], dtype=np.float64))[0] :].sum())
+        bins, above = self._sums()
+        first = np.searchsorted(bins, bin_of(np.array([threshold], dtype=np.float64))[0])
+        return int(above[first]) if first < bins.size else 0
 
     def filled(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Lower edges, ascending, and counts of the bins that hold anything."""
         if not self.total:
             return np.empty(0), np.empty(0, dtype=np.int64)
-        counts = self._bins()
-        bins = np.flatnonzero(counts)
-        return lower_edge(bins), counts[bins]
+        bins, _ = self._sums()
+        return lower_edge(bins), self._bins()[bins]
+
+    def _sums(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The bins that hold anything, and how many scores lie in each or above."""
+        if self._filled is None:
+            counts = self._bins()
+            bins = np.flatnonzero(counts)
+            self._filled = bins, np.cumsum(counts[bins][::-1])[::-1]
+        return self._filled
 
     def _bins(self) -> NDArray[np.int64]:
         if self._counts is None:

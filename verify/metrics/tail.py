@@ -26,7 +26,7 @@ MIN_EXCEEDANCES = 100
 MIN_SUBJECTS = 20  # behind the exceedances, in effect: a few wolves are no tail
 _MOST_EXCEEDANCES = 20_000
 _HEAVIEST = 0.5  # a shape at or above has no variance: scores of a matcher do not look like that
-_FARTHEST = 1000.0  # how far beyond its own rate a fit is believed
+_FARTHEST = 1e4  # how far beyond its own rate a fit is believed
 
 
 @dataclass(frozen=True, slots=True)
