@@ -128,7 +128,7 @@ def test_further_columns_are_groups_and_odd_ones_are_told(tmp_path):
 
 def test_one_subject_is_too_few_to_calibrate_on(tmp_path):
     one = read_manifest(write_csv(tmp_path, "subject,path\nann,a1.jpg\nann,a2.jpg\n"))
-    with pytest.raises(ManifestError, match="people: all 2 files are of one subject, 'ann'.*bring more"):
+    with pytest.raises(ManifestError, match=r"people: all 2 files are of one subject, 'ann'.*bring more"):
         refuse_one_subject(one)
     refuse_one_subject(read_manifest(write_csv(tmp_path, "subject,path\nann,a1.jpg\nbob,a2.jpg\n")))
 

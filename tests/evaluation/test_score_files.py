@@ -195,7 +195,7 @@ def test_columns_without_a_meaning_are_told(reads):
         (f"{HEADER}\n0.5,1,ann,ann\n0.6,1,ann,ann\n", "all trials are of one subject, 'ann'"),
         (f"{HEADER}\n0.5,1,ann,ann\n0.6,1,bob,bob\n", "none of 2 trials is non-mated, so no FMR"),
         (f"{HEADER}\n0.5,0,ann,bob\n0.6,0,bob,ann\n", "none of 2 trials is mated, so no FNMR"),
-        (f"{HEADER}\n0.1,1,ann,ann\n0.6,0,bob,ann\n", "median 0.1 against 0.6.*give --distance"),
+        (f"{HEADER}\n0.1,1,ann,ann\n0.6,0,bob,ann\n", "median 0.1 against 0.6.*give --distances"),
         (f"{HEADER},q_a,q_b\n0.9,1,a,a,1,2\n0.1,0,a,b,inf,1\n", "line 3: q_a is infinite"),
         (f"{HEADER},sample_a,sample_b\n0.9,1,a,a,1,2\n0.1,0,a,b,1,\n", "line 3: sample_b is empty"),
     ],
@@ -257,7 +257,7 @@ def test_distances_are_negated(reads):
         (0.0, True),
         (-0.6, False),
     }
-    with pytest.raises(ScoreError, match=r"smaller distance must mean more alike; .*leave --distance out"):
+    with pytest.raises(ScoreError, match=r"smaller distance must mean more alike; .*leave --distances out"):
         reads(SMALL, distances=True)
 
 
@@ -392,6 +392,9 @@ def test_damaged_and_empty_parquet(tmp_path):
     parquet.write_table(pa.table({"score": [0.5] * 1000}), file)
     with pytest.raises(ScoreError, match="no column 'mated' among score"):
         ScoreFileSource.open(file)
+    parquet.write_table(pa.table({"score": [0.5], "mated": [[1, 0]]}), file)
+    with pytest.raises(ScoreError, match="column 'mated' holds no texts or numbers"):
+        ScoreFileSource.open(file)
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(ScoreError, match="damaged or cut off Parquet"):
         ScoreFileSource.open(file)
@@ -440,8 +443,8 @@ def test_a_disk_without_room_is_told_before_it_is_filled(reads, tmp_path, monkey
     free = 300 << 20
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(spool, "shutil", SimpleNamespace(disk_usage=lambda _: usage._replace(free=free)))
-    text = many(20_000)
-    assert reads(text).trials == 20_000
+    text = many(80_000)
+    assert reads(text).trials == 80_000
     free = (256 << 20) + 1000
     with pytest.raises(StorageError, match=r"scores.csv \(.* kB|MB, about .* trials\) needs .*set TMPDIR"):
         reads(text)

@@ -130,7 +130,7 @@ def open_parquet(place: Place) -> ParquetTable:
 
     Raises:
         MissingExtraError: pyarrow is not installed.
-        ScoreError: no Parquet file after all, cut off, a column twice, or no rows.
+        ScoreError: no Parquet file after all, cut off, a column twice, one of lists, or no rows.
     """
     if not arrow_is_there():
         msg = f"{place.path}: Parquet files need pyarrow: pip install 'verify[parquet]' (a CSV file needs nothing)"
@@ -153,6 +153,10 @@ def open_parquet(place: Place) -> ParquetTable:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         msg = f"{place.path}: column {twice[0]!r} stands there twice"
+        raise ScoreError(msg)
+    strange = [one.name for one in schema if pa.types.is_nested(one.type) or pa.types.is_binary(one.type)]
+    if strange:
+        msg = f"{place.path}: column {strange[0]!r} holds no texts or numbers; leave it out"
         raise ScoreError(msg)
     if not file.metadata.num_rows:
         msg = f"{place.path}: has columns and no trials"

@@ -253,9 +253,9 @@ def _check_whole(intake: Intake, *, distances: bool) -> None:
     mated, non_mated = (intake.samples_of[is_mated].median for is_mated in (True, False))
     if mated < non_mated:
         way_out = (
-            "they are scores after all: leave --distance out"
+            "they are scores after all: leave --distances out"
             if distances
-            else "for distances, give --distance"
+            else "for distances, give --distances"
         )
         msg = (
             f"{path}: mated trials are less alike than non-mated ones (median {intake.sign * mated:g} against "
