@@ -2,11 +2,11 @@
 
     VERIFY_DATA=... python tools/measure_operating_points.py [face] [voice]
 
-Faces: celeba (colour) and lfw (grey). Voices: LibriSpeech (one clip of 251 readers, and 10 readers of six)
+Faces: celeba (colour) and lfw (grey). Voices: LibriSpeech (one clip of 251 readers, 10 readers of six)
 and Arabic command words joined by `JOIN`. Subjects are halved by hash as committed in data_splits/;
 trials are made within a set only, because a person may be in two of them. Each threshold must hold on the pooled
-calibration subjects and on those of every set that can support the target alone, by the prediction bound. A rung that the
-test subjects of any set exceed is printed and not shipped. Writes verify/models/operating_points/<bundle>.json.
+calibration subjects and on those of every set that can support the target alone, by the prediction bound. A rung that
+the test subjects of any set exceed is printed and not shipped. Writes verify/models/operating_points/<bundle>.json.
 """
 
 from __future__ import annotations

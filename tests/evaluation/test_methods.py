@@ -252,6 +252,24 @@ def test_searches_are_measured_at_their_gallery_size(people, tmp_path):
         run(people, mode="1:N", gallery_size=70)
 
 
+def test_beyond_the_trials_only_what_is_asked_for_and_says_so(people, tmp_path):
+    assert not run(people, targets=(0.1, 1e-3)).calibration.points[0].extrapolated
+    job = run(people, targets=(0.1, 1e-3), extrapolate=True)
+    loose, strict = job.calibration.points
+    assert (loose.extrapolated, strict.extrapolated) == (False, True)
+    assert strict.threshold > loose.threshold
+    assert strict.target_fmr == 1e-3
+    assert strict.calibration_fmr.upper > 1e-3  # the trials alone do not support it
+    assert "EXTRAPOLATED" in verdict_of(strict)["message"]
+    assert "promised" not in verdict_of(strict)["message"].replace("nothing is promised", "")
+    write_operating_points(tmp_path / "points.json", job.calibration.points)
+    assert read_operating_points(tmp_path / "points.json")[1].extrapolated
+    supports = {rung["support"] for rung in facts_of(job)["ladder"]}
+    assert "extrapolated" in supports
+    far = run(people, targets=(0.1, 1e-9), extrapolate=True).calibration.unsupported
+    assert "not even EXTRAPOLATED" in next(iter(far.values()))
+
+
 def score_file(path, *, subjects=40, samples=3, shift=0.0, constant=False, scale=100.0):
     rng = np.random.default_rng(3)
     effect = rng.standard_normal(subjects)

@@ -71,14 +71,18 @@ def target_of(point: OperatingPoint) -> Target:
 
 def _sentence(point: OperatingPoint, target: Target, found: float | None) -> str:
     who = "a further group of as many people" if point.bound == "prediction" else "all people like these"
+    if point.extrapolated:
+        sentence = (
+            f"{target.words}: threshold {point.threshold:.6g} is EXTRAPOLATED from a fitted tail; no trials "
+            "support it, and nothing is promised"
+        )
+        return sentence if found is None else f"{sentence}; {found:.3g} was measured on test subjects"
     sentence = (
         f"{target.words}: threshold {point.threshold:.6g} is promised for {who} at {point.confidence:.0%} confidence "
         f"({point.bound} bound)"
     )
     if found is not None:
         sentence += f"; {found:.3g} was measured on test subjects who took no part"
-    if point.extrapolated:
-        sentence += "; EXTRAPOLATED: a fitted tail, not trials, stands behind it"
     return sentence
 
 
