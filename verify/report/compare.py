@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from verify.report.calibration import contents
 from verify.report.page import asset, page
 from verify.report.parts import EXTRAPOLATED, bullets, figure, grid, rate_cell, section
-from verify.report.rates import trials_of
+from verify.report.rates import draw_det, trials_of
 from verify.report.scope import glossary
 from verify.report.svg import Plot, probit_axis
 from verify.report.verdict import asked, stamp
@@ -231,12 +231,7 @@ def _det(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
         probit_axis(foot, 0.6, "FNMR: rightful people turned away"),
     )
     for curve, css in zip(curves, "ab", strict=True):
-        under = zip(curve["fmr_lower"], curve["fnmr_lower"], strict=True)
-        over = zip(curve["fmr_upper"], curve["fnmr_upper"], strict=True)
-        plot.band(under, over, css)
-    for curve, css in zip(curves, "ab", strict=True):
-        seen = [(x, y) for x, y in zip(curve["fmr"], curve["fnmr"], strict=True) if x > 0 and y > 0]
-        plot.line([x for x, _ in seen], [y for _, y in seen], css)
+        draw_det(plot, curve, css)
     drawing = plot.svg("DET curves of both, on normal-deviate axes.")
     chart = figure(
         "Detection error trade-off.",

@@ -56,15 +56,19 @@ def grid(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     if not rows:
         return ""
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    lines = "".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>\n'
-        for row in rows[:MOST_ROWS]
-    )
+    lines = "".join(_row(row, len(columns)) for row in rows[:MOST_ROWS])
     label = text(f"{name}: table")
     return (
         f'<div class="wide" role="region" aria-label="{label}" tabindex="0"><table><caption>{text(name)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table></div>{more(len(rows))}"
     )
+
+
+def _row(row: Sequence[str], columns: int) -> str:
+    """One line of a table; a row of too few cells stretches its last one."""
+    span = f' colspan="{columns - len(row) + 1}"' if len(row) < columns else ""
+    cells = "".join(f"<td>{cell}</td>" for cell in row[1:-1])
+    return f'<tr><th scope="row">{row[0]}</th>{cells}<td{span}>{row[-1]}</td></tr>\n'
 
 
 def more(found: int, shown: int = MOST_ROWS) -> str:

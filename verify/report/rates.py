@@ -45,7 +45,7 @@ def ladder(facts: CalibrationFacts) -> str:
             fmr.draw(one["fmr"], target=one["target_fmr"]),
             rate_cell(one["fnmr"]),
             fnmr.draw(one["fnmr"], css="b"),
-        ]
+        ][: None if one["fmr"] or one["fnmr"] else 4]
         for one in rungs
     ]
     columns = [
@@ -213,13 +213,7 @@ def det_chart(curve: Curve, *, trials: int) -> tuple[str, list[list[float]]]:
         probit_axis(low, 0.5, "FMR: strangers let in"),
         probit_axis(foot, 0.6, "FNMR: rightful people turned away"),
     )
-    plot.band(
-        zip(curve["fmr_lower"], curve["fnmr_lower"], strict=True),
-        zip(curve["fmr_upper"], curve["fnmr_upper"], strict=True),
-        "a",
-    )
-    seen = [(x, y) for x, y in zip(curve["fmr"], curve["fnmr"], strict=True) if x > 0 and y > 0]
-    plot.line([x for x, _ in seen], [y for _, y in seen], "a")
+    draw_det(plot, curve, "a")
     at_low = plot.x.low
     plot.dot(at_low, plot.y.low, "live", extra='data-live="det" hidden')
     places = [
@@ -232,6 +226,20 @@ def det_chart(curve: Curve, *, trials: int) -> tuple[str, list[list[float]]]:
     )
     drawing = plot.svg("DET curve: FNMR over FMR on normal-deviate axes.")
     return figure("Detection error trade-off.", drawing, note, legend=(("a", "test subjects"),)), places
+
+
+def draw_det(plot: Plot, curve: Curve, css: str) -> None:
+    """The line and its band, where errors of both kinds were seen."""
+    pairs = zip(curve["fmr"], curve["fnmr"], strict=True)
+    seen = [k for k, (x, y) in enumerate(pairs) if 0 < x <= plot.x.high and 0 < y <= plot.y.high]
+    # a rate that falls with the threshold is bounded by every bound at a lower one: rising bounds are left out
+    over, best = [], math.inf
+    for k in seen:
+        if curve["fmr_upper"][k] <= best:
+            best = curve["fmr_upper"][k]
+            over.append((best, curve["fnmr_upper"][k]))
+    plot.band([(curve["fmr_lower"][k], curve["fnmr_lower"][k]) for k in seen], over, css)
+    plot.line([curve["fmr"][k] for k in seen], [curve["fnmr"][k] for k in seen], css)
 
 
 def _controls(axis: Axis, chosen: float | None) -> str:
@@ -262,8 +270,23 @@ def _embedded(facts: CalibrationFacts, chosen: float | None, det: list[list[floa
         if one["threshold"] is not None
     ]
     non_mated, mated = trials_of(facts)
-    payload = {"curve": curve, "chosen": chosen, "rungs": rungs, "trials": [non_mated, mated], "det": det}
-    body = json.dumps(payload, separators=(",", ":")).replace("<", "\\u003c")
+    exact = next(
+        (
+            [one["fmr"]["errors"], one["fnmr"]["errors"]]
+            for one in facts["verdicts"]
+            if one["fmr"] and one["fnmr"]
+        ),
+        None,
+    )
+    payload = {
+        "curve": curve,
+        "chosen": chosen,
+        "exact": exact,
+        "rungs": rungs,
+        "trials": [non_mated, mated],
+        "det": det,
+    }
+    body = json.dumps(payload, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json" id="curve">{body}</script>'
 
 

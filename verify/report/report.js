@@ -5,7 +5,7 @@
   const store = $("curve"), form = $("mover");
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
   if (!store || !form) return;
-  const { curve, chosen, rungs, trials, det } = JSON.parse(store.textContent);
+  const { curve, chosen, exact, rungs, trials, det } = JSON.parse(store.textContent);
   const t = curve.thresholds, range = $("t-range"), field = $("t-number"), start = Number(range.defaultValue);
   const lines = [...document.querySelectorAll('[data-live="x"]')], mark = document.querySelector('[data-live="det"]');
 
@@ -48,12 +48,15 @@
   };
 
   const show = (at) => {
-    const p = place(at), fmr = mix(curve.fmr, p), fnmr = mix(curve.fnmr, p);
+    const p = place(at), exactly = exact && at === chosen;
+    const fmr = exactly ? exact[0] / trials[0] : mix(curve.fmr, p), fnmr = exactly ? exact[1] / trials[1] : mix(curve.fnmr, p);
+    const errors = exactly ? exact : [fmr * trials[0], fnmr * trials[1]];
+    const about = exactly ? ": " : ": about ";
     $("t-fmr").textContent = percent(fmr);
     $("t-fnmr").textContent = percent(fnmr);
-    $("t-fmr-more").textContent = oneIn(fmr) + ": about " + group(fmr * trials[0]) + " of " + group(trials[0]) +
+    $("t-fmr-more").textContent = oneIn(fmr) + about + group(errors[0]) + " of " + group(trials[0]) +
       "; bounds " + percent(mix(curve.fmr_lower, p)) + " to " + percent(mix(curve.fmr_upper, p));
-    $("t-fnmr-more").textContent = oneIn(fnmr) + ": about " + group(fnmr * trials[1]) + " of " + group(trials[1]) +
+    $("t-fnmr-more").textContent = oneIn(fnmr) + about + group(errors[1]) + " of " + group(trials[1]) +
       "; bounds " + percent(mix(curve.fnmr_lower, p)) + " to " + percent(mix(curve.fnmr_upper, p));
     const [what, more] = proven(at);
     $("t-rung").textContent = what;

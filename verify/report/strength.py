@@ -120,11 +120,9 @@ def _suspects(found: Dependence, thumbnails: Mapping[str, bytes]) -> str:
     body = ""
     for name, items in (("Pairs that err most", found["pairs"]), ("People who err most", found["subjects"])):
         rows = [_suspect(one, thumbnails) for one in items[:MOST_SUSPECTS]]
-        columns = ["who", "what", "errors", "score", ""]
-        if thumbnails:
-            columns.append("samples")
-        else:
-            rows = [row[:-1] for row in rows]
+        columns = ["who", "samples", "what", "errors", "score", "why"]
+        if not thumbnails:
+            columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
         body += (
             (f"<h3>{name}</h3>" + grid(name, columns, rows) + more(len(items), MOST_SUSPECTS)) if rows else ""
         )
@@ -141,11 +139,11 @@ def _suspect(one: Suspect, thumbnails: Mapping[str, bytes]) -> list[str]:
     files = "<br>".join(code(name, limit=120) for name in one["samples"][:2])
     return [
         names + (f"<br>{files}" if files else ""),
+        "".join(picture(thumbnails[name], name) for name in one["samples"][:2] if name in thumbnails),
         _KINDS.get(one["kind"], text(one["kind"], limit=80)),
         f"{count(one['errors'])} of {count(one['trials'])}",
         DASH if one["score"] is None else number(one["score"]),
-        text(one["note"]),
-        "".join(picture(thumbnails[name], name) for name in one["samples"][:2] if name in thumbnails),
+        f'<span class="wrap">{text(one["note"])}</span>',
     ]
 
 

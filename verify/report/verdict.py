@@ -199,7 +199,7 @@ def _others(found: list[Verdict]) -> str:
         [
             asked(one),
             stamp(one),
-            threshold(one["threshold"]),
+            threshold(one["threshold"]) if one["threshold"] is not None else DASH,
             f"{percent(one['fmr']['value'])}, at most {percent(one['fmr']['upper'])}" if one["fmr"] else DASH,
             f"{percent(one['fnmr']['value'])}, at most {percent(one['fnmr']['upper'])}"
             if one["fnmr"]

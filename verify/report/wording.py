@@ -93,7 +93,8 @@ def bounded(rate: RateFacts | None) -> str:
     """A rate with its upper bound: ``0.029 % (at most 0.046 %)``."""
     if rate is None:
         return MISSING
-    return f'{percent(rate["value"])} <span class="soft">(at most {percent(rate["upper"])})</span>'
+    most = f"at most {percent(rate['upper'])}" if rate["upper"] < 1 else "too few people for a bound"
+    return f'{percent(rate["value"])} <span class="soft">({most})</span>'
 
 
 def number(value: float | None, *, digits: int = 3) -> str:
