@@ -14,6 +14,7 @@ from verify.models import registry
 from verify.models.card import NAME_PATTERN
 from verify.models.places import ALIASES
 from verify.models.recipes import find_recipe
+from verify.types import Modality
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,7 +55,7 @@ def test_every_entry_is_complete(entry: registry.Entry) -> None:
 
 def test_aliases_name_embedders_of_their_modality() -> None:
     for alias, name in ALIASES.items():
-        assert registry.entries()[name].modality == alias
+        assert alias not in set(Modality) or registry.entries()[name].modality == alias
         assert registry.find_entry(alias).name == name
 
 
