@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from verify.facts import Dependence, Suspect
 
 LISTED = 20  # of each kind
-_REPLICATES = 400  # of the bootstrap: the bound moves by a few per cent from seed to seed
+_REPLICATES = 200  # of the bootstrap: its bound moves by a few per cent from seed to seed
 _MOST_SUBJECTS = 5_000  # more make the bootstrap take minutes, and say what the dyadic bound says
 _WORST = 10  # subjects who cause most false matches
 
