@@ -11,6 +11,9 @@ Takes the subjects of LFW (or another set in faces/ or voices/) with three usabl
 
 Precision at 10: the share of the first ten of a list that were planted. Recall at 30 and 60: the share of the
 planted that stand in the first 30 and 60. LFW has label errors of its own, which count as false alarms here.
+
+Ten rounds with SFace (747 subjects, 3,355 samples): samples of somebody else 100 % precise at 10, 90 % at 30,
+recall 90 % at 30 and 100 % at 60; one person under two names 89 %, 96 %, 96 % and 100 %.
 """
 
 from __future__ import annotations
