@@ -66,7 +66,7 @@ class _ArrowRows:
 def arrow_csv_rows(
     text: CheckedText, *, place: Place, header: Sequence[str], numbers: Sequence[str]
 ) -> Iterator[Rows]:
-    """Batches by pyarrow: about ten times as fast. `numbers` are the columns asked for as numbers.
+    """Batches by pyarrow: several times as fast. `numbers` are the columns asked for as numbers.
 
     Raises:
         ScoreError: as `csv_rows`, which is asked for the words.
