@@ -49,7 +49,9 @@ VOICES = ("voices/librispeech_test_other",)
 class Trials:
     """Every pair of samples of one data set, scored by every model."""
 
-    def __init__(self, sets: tuple[EmbeddedSet, ...], keep: np.ndarray | None = None) -> None:
+    def __init__(
+        self, sets: tuple[EmbeddedSet, ...], keep: np.ndarray | None = None, *, one_photo: bool = True
+    ) -> None:
         sources = [EmbeddedSource.of(one, model_id=f"{k}" * 64) for k, one in enumerate(sets)]
         usable = np.isfinite(sets[0].vectors[:, 0])
         rows = np.flatnonzero(usable if keep is None else usable & keep)
@@ -62,14 +64,11 @@ class Trials:
         owner = sources[0].owner
         self.a, self.b = owner[i], owner[j]
         self.mated = self.a == self.b
-        self.quality = (
-            {
-                spec.measure: (sets[0].quality[spec.measure][i], sets[0].quality[spec.measure][j])
-                for spec in QUALITY
-            }
-            if all(spec.measure in sets[0].quality for spec in QUALITY)
-            else {}
-        )
+        # of faces both encoders look at the same photo; a voice has measures of its own
+        measures = [spec.measure for spec in QUALITY] if one_photo else []
+        self.quality = {
+            name: (values[i], values[j]) for name, values in sets[0].quality.items() if name in measures
+        }
 
     def among(self, part: str, seed: int) -> np.ndarray:
         """(T,) bool: trials whose subjects are both in a part of the halving."""
@@ -216,7 +215,7 @@ def voices(data: Path, halvings: int) -> None:
     for pairing in (1, 2, 3):
         sets = paired_sets(face, voice, seed=pairing)
         print(f"\npairing {pairing}")
-        table(Trials(sets), ("sface", "campplus"), halvings=halvings, fmrs=FMRS[:2])
+        table(Trials(sets, one_photo=False), ("sface", "campplus"), halvings=halvings, fmrs=FMRS[:2])
 
 
 def ship(data: Path) -> None:
