@@ -68,7 +68,7 @@ def ladder(facts: CalibrationFacts) -> str:
 
 def _remark(rung: Rung) -> str:
     """What there is to say about a step, under its rate."""
-    rate, words = rung["fmr"], text(rung["message"])
+    rate, words = rung["fmr"], text(rung["message"], limit=450)
     above = rate is not None and rung["support"] == "supported" and rate["value"] > rung["target_fmr"]
     line = "<br>" if rate else ""
     found = '<br><b class="bad">above the target on new people</b>' if above else ""

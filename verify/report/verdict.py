@@ -204,7 +204,7 @@ def _others(found: list[Verdict]) -> str:
             f"{percent(one['fnmr']['value'])}, at most {percent(one['fnmr']['upper'])}"
             if one["fnmr"]
             else DASH,
-            text(one["message"]),
+            text(one["message"], limit=450),
         ]
         for one in found
     ]
