@@ -122,6 +122,7 @@ def test_likely_label_errors_and_spellings_are_shown(verify, tmp_path):
         (["people.csv"], 4, "line 3: gone.jpg is not there"),
         (["{people}", "--target-fmr", "0"], 2, "inside (0, 1)"),
         (["{people}", "--target-fmr", "often"], 2, "not a valid float"),
+        (["{people}", "-o", "a.json", "--report", "a.html"], 2, "would be one file"),
         (["{people}", "--trials", "some"], 2, "trials must be"),
         (["{people}", "--confidence", "1.5"], 2, "confidence must lie in"),
         (["{people}", "-o", "no/such/folder/points.json"], 5, "cannot be written"),

@@ -53,8 +53,14 @@ class Outputs:
     points: Path
     page: Path | None
 
+    def check_distinct(self) -> None:
+        """Refuse a report whose files would take the place of the operating points."""
+        if self.points in (self.page, self.facts):
+            msg = f"-o {self.points} and --report {self.page} (with {self.facts}) would be one file: name another"
+            raise click.UsageError(msg)
+
     def check_free(self, *, replace_points: bool) -> None:
-        """Refuse to replace a file unasked."""
+        """Refuse to replace a file unasked; `check_distinct` comes first."""
         files = {} if replace_points else {self.points: "-o"}
         files |= {path: "--report" for path in (self.page, self.facts) if path is not None}
         for path, option in files.items():

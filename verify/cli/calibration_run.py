@@ -105,6 +105,7 @@ def _outputs(options: Mapping[str, Any], capturer: Capturer | None) -> Outputs:
             raise click.UsageError(msg)
         output = capturer.bundle.path / OPERATING_POINTS_FILE
     outputs = Outputs(output, page)
+    outputs.check_distinct()
     if not options["force"]:
         outputs.check_free(replace_points=options["install"])
     return outputs
