@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import det_curve as sklearn_det_curve
@@ -49,6 +49,7 @@ def test_auc_of_swapped_classes_is_the_complement(mated, non_mated):
 
 
 @given(mated=TIED, non_mated=TIED)
+@example(mated=[0.0] * 5 + [0.25] * 5 + [0.5], non_mated=[0.0] * 5 + [0.25] * 5 + [0.5])
 def test_hull_is_convex_lies_below_the_curve_and_is_reached_at_its_thresholds(mated, non_mated):
     hull = roc_hull(mated=mated, non_mated=non_mated)
     curve = error_curve(mated=mated, non_mated=non_mated)

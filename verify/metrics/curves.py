@@ -45,7 +45,8 @@ def roc_hull(*, mated: ArrayLike, non_mated: ArrayLike) -> RocHull:
     """
     curve = error_curve(mated=mated, non_mated=non_mated)
     x, y, thresholds = curve.fmr[::-1], curve.fnmr[::-1], curve.thresholds[::-1]
-    corners = lower_hull(x, y)
+    # whole counts: in rates three points of one line are not quite on one line
+    corners = lower_hull(np.rint(x * np.size(non_mated)), np.rint(y * np.size(mated)))
     return RocHull(fmr=x[corners], fnmr=y[corners], thresholds=thresholds[corners])
 
 
