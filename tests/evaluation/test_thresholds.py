@@ -5,7 +5,8 @@ import pytest
 
 from verify.errors import InsufficientTrialsError
 from verify.evaluation.thresholds import MIN_ERRORS, ChosenThreshold, choose_thresholds
-from verify.metrics import DyadDesign, non_mated_rate
+from verify.metrics import DyadDesign, choosing, non_mated_rate
+from verify.metrics.choosing import START
 
 
 def tied_population(seed, subjects=40, samples=3, levels=200):
@@ -16,21 +17,73 @@ def tied_population(seed, subjects=40, samples=3, levels=200):
     return np.round((u[a] + u[b] + rng.standard_normal(a.size)) * levels / 8) / levels, a, b
 
 
+def walked(rates, target, trials):
+    """The module's rule word by word: `rates` strictest first."""
+    rates = [(t, rate) for t, rate in rates if rate.errors >= MIN_ERRORS]
+    wanted = max(MIN_ERRORS, target * trials * START)
+    start = next((k for k, (_, rate) in enumerate(rates) if rate.errors >= wanted), len(rates) - 1)
+    if rates[start][1].upper > target:
+        return next((pair for pair in rates[:start][::-1] if pair[1].upper <= target), None)
+    end = start
+    while end + 1 < len(rates) and rates[end + 1][1].upper <= target:
+        end += 1
+    return rates[end]
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_the_chosen_threshold_is_the_smallest_whose_bound_holds(seed):
+@pytest.mark.parametrize("bound", ["population", "prediction"])
+def test_the_walk_ends_where_item_by_item_tests_end(seed, bound):
     scores, a, b = tied_population(seed, subjects=60, levels=60)
-    targets = [0.2, 0.05, 0.02, 0.005]
-    chosen = choose_thresholds(non_mated=scores, subject_a=a, subject_b=b, targets=targets)
-    rates = {
-        t: non_mated_rate(non_mated=scores, subject_a=a, subject_b=b, threshold=t)
-        for t in np.unique(scores).tolist()
-    }
+    targets = [0.2, 0.05, 0.02, 0.005, 0.002]
+    chosen = choose_thresholds(non_mated=scores, subject_a=a, subject_b=b, targets=targets, bound=bound)
+    rates = [
+        (t, non_mated_rate(non_mated=scores, subject_a=a, subject_b=b, threshold=t, bound=bound))
+        for t in np.unique(scores)[::-1].tolist()
+    ]
+    kinds = set()
     for target in targets:
-        fitting = [t for t, rate in rates.items() if rate.errors >= MIN_ERRORS and rate.upper <= target]
-        choice = chosen[target]
-        assert isinstance(choice, ChosenThreshold)
-        assert choice.threshold == min(fitting)
-        assert choice.rate == rates[choice.threshold]
+        expected, choice = walked(rates, target, scores.size), chosen[target]
+        kinds.add(type(choice))
+        if expected is None:
+            assert isinstance(choice, InsufficientTrialsError)
+        else:
+            assert (choice.threshold, choice.rate) == expected
+    assert ChosenThreshold in kinds
+
+
+class Bounds:
+    """Stands in for evidence: upper bounds as given, one candidate an error."""
+
+    def __init__(self, upper) -> None:
+        self.upper, self.trials = np.asarray(upper, dtype=float), 100
+
+    def __getitem__(self, which) -> Bounds:
+        return Bounds(self.upper[which])
+
+    def bounds(self, *, confidence, bound, further_subjects):
+        return self.upper, self.upper
+
+
+@pytest.mark.parametrize(
+    ("upper", "end"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 4),
+        ([0.9, 0.9, 0.9, 0.4, 0.4, 0.4], 5),
+        ([0.9, 0.2, 0.3, 0.4, 0.9, 0.1], 3),  # the dip beyond the failure is luck
+        ([0.9, 0.2, 0.3, 0.9, 0.1, 0.1], 2),  # the start fails: back to stricter ones
+        ([0.9, 0.2, 0.9, 0.9, 0.1, 0.1], 1),
+        ([0.2, 0.9, 0.9, 0.9, 0.4, 0.4], 0),
+        ([0.9, 0.9, 0.9, 0.9, 0.1, 0.1], None),
+        ([0.1, 0.1, 0.1], 2),  # fewer candidates than the start asks for
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_the_order_of_tests(monkeypatch, upper, end, batch):
+    monkeypatch.setattr(choosing, "_BATCH", batch)
+    errors = np.arange(MIN_ERRORS, MIN_ERRORS + len(upper))
+    walk = choosing._Walk(errors, Bounds(upper), confidence=0.95, bound="population", further_subjects=None)
+    assert walk.stop(0.5) == end  # of 100 trials: the start has 0.5 x 100 / 4 = 12.5, so 13 errors, element 3
+    assert walk.smallest_bound() == min(upper)
 
 
 def test_out_of_reach_says_how_many_subjects_would_do():

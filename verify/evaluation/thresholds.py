@@ -29,7 +29,7 @@ def choose_thresholds(
     further_subjects: int | None = None,
     ceiling: float = 1.0,
 ) -> dict[float, ChosenThreshold | InsufficientTrialsError]:
-    """For each target FMR the smallest observed score whose upper bound is at or below it.
+    """For each target FMR the observed score that tests in a fixed order end at, its upper bound at or below it.
 
     `verify.metrics.choosing.choose_from` says how; this is for plain arrays of cosines.
 
