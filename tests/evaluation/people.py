@@ -13,6 +13,7 @@ from verify.types import Capture, Modality, Reason, Template
 
 MODEL_ID = "ab" * 32
 DIM = 48
+CARD = SimpleNamespace(locator_name=None, input={"size_px": [112, 112]})
 
 
 def write_people(root: Path, *, subjects: int, samples: int, failing: int = 0) -> Path:
@@ -34,7 +35,7 @@ class PeopleCapturer:
         self.model_id = MODEL_ID
         self.modality = Modality.FACE
         self.policy = "probe"
-        self.bundle = SimpleNamespace(name="people", path=Path("people"), is_zipped=False)
+        self.bundle = SimpleNamespace(name="people", path=Path("people"), is_zipped=False, card=CARD)
         self.noise = noise
         self.captured: list[str] = []
         self.interrupt_after = interrupt_after

@@ -125,7 +125,9 @@ def test_likely_label_errors_and_spellings_are_shown(verify, tmp_path):
         (["{people}", "-o", "a.json", "--report", "a.html"], 2, "would be one file"),
         (["{people}", "--trials", "some"], 2, "trials must be"),
         (["{people}", "--confidence", "1.5"], 2, "confidence must lie in"),
-        (["{people}", "-o", "no/such/folder/points.json"], 5, "cannot be written"),
+        (["{people}", "-o", "no/such/folder/points.json"], 2, "make it first"),
+        (["{people}", "--report", "a.json"], 2, "names the page"),
+        (["{people}", "--report", "{people}/gone/a"], 2, "make it first"),
         ([], 2, "DATA"),
     ],
 )

@@ -35,7 +35,7 @@ def calibrate(*, data: tuple[Path, ...], as_json: bool, **options: Any) -> int:
 
     Templates of the captures are kept in a cache file that only you can read: see --no-cache.
     """
-    from verify.cli.calibration import payload, show
+    from verify.cli.calibration import insufficient, payload, show
     from verify.cli.calibration_run import run
     from verify.cli.output import print_json
 
@@ -44,6 +44,6 @@ def calibrate(*, data: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         print_json(payload(done))
     else:
         show(done)
-    for message in done.job.calibration.unsupported.values():
-        click.echo(f"insufficient data: {message}", err=True)
+    for line in insufficient(done.job.calibration.unsupported):
+        click.echo(line, err=True)
     return EXIT_INSUFFICIENT if done.job.calibration.unsupported else 0

@@ -9,9 +9,10 @@ import click
 from verify.cli.output import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from verify.cli.calibration_run import Done
+    from verify.evaluation.targets import Target
     from verify.facts import CalibrationFacts, RateFacts
 
 COLUMNS = (
@@ -23,9 +24,14 @@ _SHOWN = 10
 
 def show(done: Done) -> None:
     """Print verdicts, the table, notes on the data, and where files went."""
-    for verdict in done.facts["verdicts"]:
-        click.echo(f"{verdict['verdict']}: {verdict['message']}")
     facts = done.facts
+    for verdict in facts["verdicts"]:
+        if verdict["threshold"] is not None:
+            click.echo(f"{verdict['verdict']}: {verdict['message']}")
+    missing = [one for one in facts["verdicts"] if one["threshold"] is None]
+    if missing:  # why: see `insufficient`
+        targets = ", ".join(f"{one['asked_kind'].upper()} {one['asked_rate']:g}" for one in missing)
+        click.echo(f"{missing[0]['verdict']}: {targets}")
     print_table(
         COLUMNS,
         rows(facts),
@@ -34,6 +40,16 @@ def show(done: Done) -> None:
     for line in notes(done):
         click.echo(line)
     click.echo(f"written to {', '.join(map(str, done.written))}" if done.written else "nothing written")
+
+
+def insufficient(unsupported: Mapping[Target, str]) -> Iterator[str]:
+    """Why targets have no threshold: the first one's reason in full, of the others that they ask for more still."""
+    for kind in dict.fromkeys(target.kind for target in unsupported):
+        first, *others = (target for target in unsupported if target.kind is kind)
+        yield f"insufficient data: {unsupported[first]}"
+        if others:
+            rates = ", ".join(f"{target.rate:g}" for target in others)
+            yield f"insufficient data: {kind.upper()} {rates} the less so: the report says how many subjects each takes"
 
 
 def rows(facts: CalibrationFacts) -> Iterator[tuple[str, ...]]:

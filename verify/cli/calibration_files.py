@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from verify.cli.calibration_options import PATH
+from verify.cli.destinations import check_writable, page_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from verify.capture import Capturer
     from verify.evaluation.job import CalibrationJob
     from verify.facts import CalibrationFacts
 
@@ -53,20 +55,34 @@ class Outputs:
     points: Path
     page: Path | None
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any], capturer: Capturer | None) -> Outputs:
+        """What the options name; raises where it cannot be written, or would replace files unasked."""
+        from verify.models.operating_points import OPERATING_POINTS_FILE
+
+        points, force = options["output"], options["force"]
+        page = None
+        if not options["no_report"]:
+            page = page_of(options["report"] or points.with_name("report.html"))
+        if options["install"] and capturer is not None:
+            if capturer.bundle.is_zipped:
+                msg = f"{options['model']} is a zip: --install cannot write into it; unpack it, or write a file with -o"
+                raise click.UsageError(msg)
+            points = capturer.bundle.path / OPERATING_POINTS_FILE
+        made = cls(points, page)
+        made.check_distinct()
+        check_writable(
+            {points: "--install" if options["install"] else "-o"}, replace=force or options["install"]
+        )
+        pages = [path for path in (made.page, made.facts) if path is not None]
+        check_writable(dict.fromkeys(pages, "--report"), replace=force)
+        return made
+
     def check_distinct(self) -> None:
         """Refuse a report whose files would take the place of the operating points."""
         if self.points in (self.page, self.facts):
             msg = f"-o {self.points} and --report {self.page} (with {self.facts}) would be one file: name another"
             raise click.UsageError(msg)
-
-    def check_free(self, *, replace_points: bool) -> None:
-        """Refuse to replace a file unasked; `check_distinct` comes first."""
-        files = {} if replace_points else {self.points: "-o"}
-        files |= {path: "--report" for path in (self.page, self.facts) if path is not None}
-        for path, option in files.items():
-            if path.exists():
-                msg = f"{path} exists already: name another file with {option}, or give --force"
-                raise click.UsageError(msg)
 
     @property
     def facts(self) -> Path | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from verify.cli.calibration_files import Outputs
+from verify.cli.model_facts import model_facts
 from verify.cli.output import progress
 
 if TYPE_CHECKING:
@@ -43,10 +44,7 @@ def run_fused(
         what = f"no {' or '.join(refused)}" if refused else "DATA: folders or CSV files of people"
         msg = f"several models together take {what}"
         raise click.UsageError(msg)
-    page = None if options["no_report"] else options["report"] or options["output"].with_name("report.html")
-    outputs = Outputs(options["output"], page)
-    if not options["force"]:
-        outputs.check_free(replace_points=False)
+    outputs = Outputs.of(options, None)
     capturers = [
         Capturer.open(name, models_dir=options["models_dir"]) for name in part_names(options["model"])
     ]
@@ -68,6 +66,10 @@ def run_fused(
         title=f"Calibration of {title}",
         command=shlex.join(["verify", *sys.argv[1:]]),
         created_at=datetime.now(UTC),
-        model={"name": title, "modality": JOINT.join(dict.fromkeys(str(one.modality) for one in capturers))},
+        model={
+            "name": title,
+            "modality": JOINT.join(dict.fromkeys(str(one.modality) for one in capturers)),
+            "parts": {one.bundle.name: model_facts(one) for one in capturers},
+        },
     )
     return Done(title, job, facts, tuple(outputs.write(job, facts)))

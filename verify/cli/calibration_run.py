@@ -12,6 +12,7 @@ import click
 
 from verify.cli.calibration_files import Outputs
 from verify.cli.calibration_options import asked_of
+from verify.cli.model_facts import model_facts
 from verify.cli.output import progress
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def run(data: tuple[Path, ...], options: Mapping[str, Any], *, quiet: bool) -> D
 
         return run_fused(data, options, targets=targets, method=method, quiet=quiet)
     capturer = _capturer(data, options)
-    outputs = _outputs(options, capturer)
+    outputs = Outputs.of(options, capturer)
     if capturer is None:
         from verify.evaluation.job import calibrate_scores
         from verify.types import Modality
@@ -66,7 +67,7 @@ def run(data: tuple[Path, ...], options: Mapping[str, Any], *, quiet: bool) -> D
             **{name: options[name] for name in MEDIA_OPTIONS},
         )  # fmt: skip
         title = capturer.bundle.name
-        model = {"name": title, "modality": str(capturer.modality)}
+        model = model_facts(capturer)
     facts = calibration_facts(
         job, title=f"Calibration of {title}", command=shlex.join(["verify", *sys.argv[1:]]),
         created_at=datetime.now(UTC), model=model,
@@ -92,20 +93,3 @@ def _capturer(data: tuple[Path, ...], options: Mapping[str, Any]) -> Capturer | 
     from verify.capture import Capturer
 
     return Capturer.open(options["model"], models_dir=options["models_dir"])
-
-
-def _outputs(options: Mapping[str, Any], capturer: Capturer | None) -> Outputs:
-    from verify.models.operating_points import OPERATING_POINTS_FILE
-
-    output = options["output"]
-    page = None if options["no_report"] else options["report"] or output.with_name("report.html")
-    if options["install"] and capturer is not None:
-        if capturer.bundle.is_zipped:
-            msg = f"{options['model']} is a zip, which --install cannot write into: unpack it, or write a file with -o"
-            raise click.UsageError(msg)
-        output = capturer.bundle.path / OPERATING_POINTS_FILE
-    outputs = Outputs(output, page)
-    outputs.check_distinct()
-    if not options["force"]:
-        outputs.check_free(replace_points=options["install"])
-    return outputs

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from verify.cli.destinations import check_writable, page_of
+from verify.cli.model_facts import model_facts
 from verify.cli.output import print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -28,8 +30,9 @@ def run(options: Mapping[str, Any], *, as_json: bool) -> int:
     from verify.evaluation.protocols import evaluate
 
     _check(options)
-    page = None if options["no_report"] else options["report"]
-    _check_free(page, force=options["force"])
+    page = None if options["no_report"] else page_of(options["report"])
+    if page is not None:
+        check_writable({page: "--report", page.with_suffix(".json"): "--report"}, replace=options["force"])
     source, points, model = _opened(options, quiet=as_json)
     facts = evaluate(
         source,
@@ -62,13 +65,6 @@ def _check(options: Mapping[str, Any]) -> None:
     if options["sizes"] and (options["trial_list"] or scores):
         msg = "--gallery-size searches a folder's subjects: leave --trial-list and --scores out"
         raise click.UsageError(msg)
-
-
-def _check_free(page: Path | None, *, force: bool) -> None:
-    for path in () if page is None or force else (page, page.with_suffix(".json")):
-        if path.exists():
-            msg = f"{path} exists already: name another file with --report, or give --force"
-            raise click.UsageError(msg)
 
 
 def _opened(
@@ -108,7 +104,7 @@ def _opened(
             manifest = read_manifest(options["data"])
             embedded = embed_all(capturer, manifest, cache=cache, **how)
             made = EmbeddedSource.of(embedded, model_id=capturer.model_id, warnings=manifest.warnings)
-    return made, points, {"name": capturer.bundle.name, "modality": str(capturer.modality)}
+    return made, points, model_facts(capturer)
 
 
 def _check_model(points: Sequence[OperatingPoint], model_id: str, given: Path | None) -> None:

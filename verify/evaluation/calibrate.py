@@ -185,7 +185,11 @@ def calibrate(
         unsupported=unsupported,
         sets=tuple(sets),
         views=views,
-        rungs=_ladder({name: found.ladder for name, found in choices.items()}, whole=whole),
+        rungs=_ladder(
+            {name: found.ladder for name, found in choices.items()},
+            whole=whole,
+            missing=_too_few(views[whole].calibration),
+        ),
         extrapolated=choices[whole].extrapolated_rungs,
     )
 
@@ -268,15 +272,21 @@ def _strictest_last(
     return sorted(targets, key=key)
 
 
-def _ladder(rungs: Mapping[str, Mapping[float, Choice]], *, whole: str) -> dict[float, float | str]:
-    """FMR -> threshold by the same rule as for targets, or why there is none."""
+def _too_few(side: Side) -> str:
+    """In short, for rungs that nobody asked for; how many it takes is in the report's plan."""
+    return f"too few: {side.non_mated.trials:,} non-mated trials among {side.non_mated.subjects:,} calibration subjects"
+
+
+def _ladder(
+    rungs: Mapping[str, Mapping[float, Choice]], *, whole: str, missing: str
+) -> dict[float, float | str]:
+    """FMR -> threshold by the same rule as for targets, or `missing` where the data supports none."""
     found: dict[float, float | str] = {}
     least = -math.inf
     for rate in sorted(rungs[whole], reverse=True):
         by_view = {name: choices[rate] for name, choices in rungs.items()}
-        missing = by_view[whole]
-        if isinstance(missing, InsufficientTrialsError):
-            found[rate] = str(missing)
+        if isinstance(by_view[whole], InsufficientTrialsError):
+            found[rate] = missing
         else:
             least = max(governed(by_view, highest=True)[1], least)
             found[rate] = least
@@ -288,9 +298,8 @@ def _point(target: Target, threshold: float, rates: Rates, whole: Rates, recipe:
     target_fmr = calibration_fmr.upper
     if target.limits_false_matches:  # at least what it asks of the FMR; a FAR leaves room for failed captures
         target_fmr = max(target.rate, calibration_fmr.upper)
-    prefix = "scores" if recipe.space is ScoreSpace.FOREIGN else str(recipe.modality)
     return OperatingPoint(
-        name=f"{prefix}-{target.name}",
+        name=f"{_kind_of_score(recipe)}-{target.name}",
         model_id=recipe.model_id,
         modality=recipe.modality,
         threshold=threshold,
@@ -308,6 +317,15 @@ def _point(target: Target, threshold: float, rates: Rates, whole: Rates, recipe:
         norm=None if recipe.space is ScoreSpace.LLR else recipe.norm,
         llr=recipe.llr,
     )
+
+
+def _kind_of_score(recipe: Recipe) -> str:
+    """What a point's name begins with: points of several score spaces may stand in one file."""
+    if recipe.space is ScoreSpace.FOREIGN:
+        return "scores"
+    if recipe.space in (ScoreSpace.COSINE, ScoreSpace.FUSED_LLR):  # a fusion's points are named by its parts
+        return str(recipe.modality)
+    return f"{recipe.modality}-{recipe.space}"
 
 
 def _present(own: Rate | None, whole: Rate | None) -> Rate:

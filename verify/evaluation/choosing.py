@@ -81,9 +81,11 @@ def views_of(sets: Sequence[SplitSet], *, searched: bool = False) -> dict[str, V
 def _whole(sides: Sequence[Side], sets: Sequence[SplitSet], *, searched: bool) -> Side:
     """One side of all sets; where people of one name are in two of them, they are one cluster."""
     sources = [one.source for one in sets]
-    if searched or not shared_subjects(sources):
+    if not shared_subjects(sources):
         return pooled_side(sides)
     joined = JoinedSource(sources, name=POOLED)
+    if searched:
+        return joined.searches(sides)
     return prepare(joined, joined.joint([side.among for side in sides]))
 
 

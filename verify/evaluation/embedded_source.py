@@ -104,6 +104,14 @@ class EmbeddedSource:
             seed=seed,
         )
 
+    def usable(self) -> NDArray[np.bool_]:
+        """(n,) bool, which captures succeeded."""
+        return np.isfinite(self.vectors[:, 0])
+
+    def measured(self, name: str) -> NDArray[np.float64]:
+        """(n,) a quality measure of each capture, NaN where it has none."""
+        return self.quality[name]
+
     def without(self, attempts: NDArray[np.bool_], *, reason: Reason) -> EmbeddedSource:
         """The source without some captures (n,) bool, which count as failed for `reason`."""
         vectors = self.vectors.copy()

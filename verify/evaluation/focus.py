@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from verify.errors import UsageError
 from verify.evaluation.analysis import dependence, enrolment_counts, fmr_of, one_to_n, strata
 from verify.evaluation.embedded_source import EmbeddedSource
+from verify.evaluation.prepare import prepare
+from verify.evaluation.spaces import InRangeSource
 from verify.metrics.logistic import DEFAULT_TERMS
 from verify.metrics.prediction import checked_bound
 from verify.score_space import ScoreSpace
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from verify.evaluation.job import CalibrationJob
     from verify.evaluation.prepare import SplitSet
+    from verify.evaluation.side import Side
+    from verify.evaluation.sources import TrialSource
     from verify.facts import Dependence, EnrolmentCount, GroupFacts, OneToN, StrataFacts
     from verify.types import OperatingPoint
 
@@ -111,15 +115,20 @@ def _strata(
     measures = [
         name for name in dict.fromkeys([*used, *default, *SHOWN_MEASURES]) if name in one.source.measures
     ]
-    differs = point.score_space == ScoreSpace.LLR and point.attempts == 1
+    constant: Side | None = None
+    constant_source: TrialSource | None = None
+    if point.llr is not None and point.score_space == ScoreSpace.LLR and point.attempts == 1:
+        # both spaces on the same trials: captures outside of the calibrated range have no llr
+        constant_source = InRangeSource(raw.source, mapping=point.llr)
+        constant = prepare(constant_source, raw.test.among, part="test")
     found = (
         strata(
             one.test,
             source=one.source,
             measure=measure,
             threshold=point.threshold,
-            raw=raw.test if differs else None,
-            raw_source=raw.source if differs else None,
+            raw=constant,
+            raw_source=constant_source,
             confidence=confidence,
             seed=seed,
         )

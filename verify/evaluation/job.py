@@ -129,6 +129,12 @@ def run_calibration(
     if trial_lists and len(data) > 1:
         msg = f"a trial list refers to one folder of media, not to {len(data)}"
         raise UsageError(msg)
+    if trial_lists and cohort is not None:
+        msg = (
+            "a trial list cannot be told apart from a cohort of strangers: leave --norm and --cohort out, or leave "
+            "--trial-list out and calibrate on all pairs of its folder"
+        )
+        raise UsageError(msg)
     path = (cache or default_cache_path()) if keep_cache else None
     sources: list[TrialSource] = []
     sets: list[EmbeddedSet] = []
@@ -212,7 +218,15 @@ def calibrate_scores(
     """
     asked = _checked(targets, method, cohort=None)
     sources = [
-        ScoreFileSource.open(one, seed=method.seed, distances=distances, progress=progress) for one in files
+        ScoreFileSource.open(
+            one,
+            seed=method.seed,
+            distances=distances,
+            groups=method.groups,
+            quality=method.quality or (),
+            progress=progress,
+        )
+        for one in files
     ]
     called = model_id or "+".join(source.name for source in sources)
     digest = hashlib.sha256(f"scores:{called}".encode()).hexdigest()

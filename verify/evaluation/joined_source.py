@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.data.subjects import folded_subject
+from verify.evaluation.prepare import pooled_side
+from verify.metrics.non_mated import NonMatedScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from verify.evaluation.side import Side
     from verify.evaluation.sources import TrialBlock, TrialSource
 
 
@@ -70,6 +73,31 @@ class JoinedSource:
         for places, mask in zip(self._places, chosen, strict=True):
             joined[places[mask]] = True
         return joined
+
+    def searches(self, sides: Sequence[Side]) -> Side:
+        """Searches of each source's subjects, see `verify.evaluation.searching`, as one side of the joint subjects."""
+        places = np.concatenate(self._places)
+        pooled = pooled_side(sides)
+        found = [
+            side.non_mated.top(side.non_mated.trials) for side in sides
+        ]  # searches are few: all are there
+        return dataclasses.replace(
+            pooled,
+            subjects=self.subjects,
+            mated_subject=places[pooled.mated_subject],
+            non_mated=NonMatedScores.of(
+                np.concatenate([top.score for top in found]),
+                subject_a=self._joint_places([top.subject_a for top in found]),
+                subject_b=self._joint_places([top.subject_b for top in found]),
+            ),
+            attempts=self.attempts,
+            groups={},
+            among=self.joint([side.among for side in sides]),
+        )
+
+    def _joint_places(self, subjects: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+        """Each source's subject numbers, one array after the other, in the joint numbering."""
+        return np.concatenate([places[one] for places, one in zip(self._places, subjects, strict=True)])
 
     def blocks(
         self, among: NDArray[np.bool_], *, measures: Sequence[str] = (), mated_only: bool = False

@@ -14,6 +14,7 @@ from verify.evaluation.fits import fit_plain, fit_with_quality, terms_of
 from verify.evaluation.prepare import SplitSet, pooled_side, split_set
 from verify.evaluation.searching import as_searches
 from verify.evaluation.spaces import LlrSource, NormalisedSource, TransactionSource
+from verify.evaluation.trial_lists import TrialListSource
 from verify.metrics.normalisation import CohortStats, cohort_stats
 from verify.score_space import ScoreSpace
 from verify.types import Reason
@@ -98,7 +99,7 @@ def into_space(
 
 def _judged(source: TrialSource, cohort: Cohort | None, mapping: LlrMap | None, attempts: int) -> TrialSource:
     """One source in the judged space; captures that the map says nothing about have failed."""
-    if mapping is not None and isinstance(source, EmbeddedSource):
+    if mapping is not None and isinstance(source, EmbeddedSource | TrialListSource):
         source = source.without(outside(source, mapping), reason=Reason.OUTSIDE_CALIBRATED_RANGE)
     if attempts > 1:
         if not isinstance(source, EmbeddedSource):
@@ -129,9 +130,9 @@ def _normalised(source: TrialSource, cohort: Cohort | None) -> TrialSource:
     return NormalisedSource(source, norm=cohort.norm, stats=CohortStats(mean=mean, std=std))
 
 
-def outside(source: EmbeddedSource, mapping: LlrMap) -> NDArray[np.bool_]:
+def outside(source: EmbeddedSource | TrialListSource, mapping: LlrMap) -> NDArray[np.bool_]:
     """(n,) bool, which attempts a map says nothing about: a measure is missing or below what was calibrated."""
     wrong = np.zeros(len(source.attempts), dtype=bool)
     for term in mapping.terms:
-        wrong |= ~(source.quality[term.measure] >= term.low)  # true for NaN
-    return wrong & np.isfinite(source.vectors[:, 0])
+        wrong |= ~(source.measured(term.measure) >= term.low)  # true for NaN
+    return wrong & source.usable()

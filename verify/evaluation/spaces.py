@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.evaluation.prepare import taken
-from verify.metrics.evidence import llr_of
+from verify.metrics.evidence import in_range, llr_of
 from verify.metrics.normalisation import CohortStats, norm_scores
 
 if TYPE_CHECKING:
@@ -90,6 +90,27 @@ class LlrSource(_Around):
             known = np.isfinite(scores)
             made = dataclasses.replace(block, score=scores, quality=kept)
             yield made if known.all() else taken(made, known)
+
+
+class InRangeSource(_Around):
+    """The inner source's own scores of the trials that a map says something about: those of `LlrSource`."""
+
+    def __init__(self, inner: TrialSource, *, mapping: LlrMap) -> None:
+        super().__init__(inner)
+        self._mapping = mapping
+
+    def blocks(
+        self, among: NDArray[np.bool_], *, measures: Sequence[str] = (), mated_only: bool = False
+    ) -> Iterator[TrialBlock]:
+        """See `TrialSource.blocks`."""
+        needed = [term.measure for term in self._mapping.terms]
+        wanted = tuple(dict.fromkeys([*needed, *measures]))
+        for block in self.inner.blocks(among, measures=wanted, mated_only=mated_only):
+            known = in_range(
+                self._mapping, {name: block.quality[name] for name in needed}, trials=block.score.size
+            )
+            kept = {name: block.quality[name] for name in measures}
+            yield taken(dataclasses.replace(block, quality=kept), known)
 
 
 class TransactionSource(_Around):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from verify.evaluation.cache import EmbeddingCache
     from verify.evaluation.embeddings import Captures, EmbeddedSet
     from verify.evaluation.trial_listing import ListedTrials
-    from verify.types import Capture
+    from verify.types import Capture, Reason
 
 _BLOCK_ROWS = 1 << 16
 
@@ -150,6 +151,29 @@ class TrialListSource:
             _owner=owner,
             _vectors=embedded.vectors,
             _quality=embedded.quality,
+        )
+
+    def usable(self) -> NDArray[np.bool_]:
+        """(attempts,) bool, which captures succeeded."""
+        return np.isfinite(self._vectors[:, 0])
+
+    def measured(self, name: str) -> NDArray[np.float64]:
+        """(attempts,) a quality measure of each capture, NaN where it has none."""
+        return self._quality[name]
+
+    def without(self, attempts: NDArray[np.bool_], *, reason: Reason) -> TrialListSource:
+        """The source without some captures (attempts,) bool, which count as failed for `reason`."""
+        touched = self._scored & attempts[self._pairs].any(axis=1)
+        counts = np.count_nonzero(touched & self.mated), np.count_nonzero(touched & ~self.mated)
+        return dataclasses.replace(
+            self,
+            attempts=tuple(
+                dataclasses.replace(attempt, failure=reason) if gone else attempt
+                for attempt, gone in zip(self.attempts, attempts.tolist(), strict=True)
+            ),
+            failed=(self.failed[0] + int(counts[0]), self.failed[1] + int(counts[1])),
+            _scored=self._scored & ~touched,
+            _vectors=np.where(attempts[:, None], np.float32(np.nan), self._vectors),
         )
 
     def scores(self) -> NDArray[np.float64]:
