@@ -60,7 +60,7 @@ class Bounds:
     def __getitem__(self, which) -> Bounds:
         return Bounds(self.upper[which])
 
-    def bounds(self, *, confidence, bound, further_subjects):
+    def bounds(self, **_: object):
         return self.upper, self.upper
 
 

@@ -25,29 +25,39 @@ quantile covers 82 % in simulation, this one 92 %. Nor does Wilson's bound know 
 faster than the rate where people differ: see `verify.metrics.intervals.stretched`. On halves of real faces n_eff
 falls as f^-1.4, where Wilson assumes that it stays; with Wilson alone a prediction at 95 % was kept in 92 % of them.
 
+All of this estimates a spread, and where one or two people make all the errors no estimate is worth anything: the
+bound may reach 1. So it is never more than Hoeffding's bound, which needs no estimate and, at a rate of 0, is the
+claim for no errors (`verify.metrics.intervals.hoeffding_upper`). Mated errors are a weighted mean of each
+subject's own rate, and these are independent numbers in [0, 1]; with n = M / max n_i it holds whatever the dependence
+inside a subject (n = S if all have as many trials). Non-mated trials can be coloured with max N_i + max n_ij colours,
+each as often as any other, so that trials of one colour share nobody (Vizing, 1964; de Werra, 1971). So the rate
+is a mean of means of n = N / (max N_i + max n_ij) independent trials, and it holds with that n (Hoeffding, 1963,
+section 5): (S - 1) / 2 in complete balanced designs. Both take for granted that people with many trials err no
+oftener than those with few. For a further group n is divided by 1 + V' / V, which is wide.
+
 Nothing here makes an S x S matrix: only pairs that had trials are counted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify.errors import ScoreError
-from verify.metrics.intervals import quantile, stretched, wilson_bounds
+from verify.metrics.clusters import mated_rate
+from verify.metrics.dyad_evidence import Evidence
+from verify.metrics.dyad_sums import running_sums, subject_spread
+from verify.metrics.intervals import effective_number
 from verify.metrics.pair_counts import PairCounter, PairTrials, RenumberedPairs
 from verify.metrics.prediction import (
     Bound,
-    checked_bound,
-    cluster_growth,
-    dyadic_growth,
     labelled,
     subject_share,
     upper_without_errors,
 )
 from verify.metrics.scores import kept_scores, threshold_in
+from verify.metrics.subjects import checked_pairs
 from verify.types import Rate
 
 if TYPE_CHECKING:
@@ -55,7 +65,8 @@ if TYPE_CHECKING:
 
 # Fewer subjects than this leave the dyadic variance without a degree of freedom.
 _MIN_SUBJECTS = 4
-_CHUNK = 1 << 17  # errors taken at once
+
+__all__ = ["DyadDesign", "Evidence", "checked_pairs", "mated_rate", "non_mated_rate"]
 
 
 def non_mated_rate(
@@ -80,7 +91,8 @@ def non_mated_rate(
         further_subjects: size of that group; None for as many as are in the trials.
 
     Returns:
-        Rate with bound ``wilson-dyadic``, or ``zero-errors-dyadic`` when there was no error.
+        Rate with bound ``wilson-dyadic``, ``hoeffding-dyadic`` where that is smaller, or ``zero-errors-dyadic`` when
+        there was no error.
 
     Raises:
         ScoreError: bad scores, or subjects that do not fit them.
@@ -95,62 +107,6 @@ def non_mated_rate(
         bound=bound,
         further_subjects=further_subjects,
     )
-
-
-def mated_rate(
-    *,
-    mated: ArrayLike,
-    subject: ArrayLike,
-    threshold: float,
-    confidence: float = 0.95,
-    bound: Bound = "population",
-    further_subjects: int | None = None,
-) -> Rate:
-    """FNMR at `threshold` with bounds that treat each subject's trials as one cluster.
-
-    Args:
-        mated: (M,) scores.
-        subject: (M,) subject numbers, integers >= 0.
-        threshold: rejected is ``score < threshold``.
-        confidence: of each one-sided bound.
-        bound: ``population``, or ``prediction`` for what a further group will show.
-        further_subjects: size of that group; None for as many as are in the trials.
-
-    Returns:
-        Rate with bound ``wilson-cluster``, or ``zero-errors-cluster`` when there was no error.
-
-    Raises:
-        ScoreError: bad scores, or subjects that do not fit them.
-    """
-    scores = kept_scores(mated, name="mated")
-    _, cluster = np.unique(
-        _checked_subjects(subject, trials=scores.size, name="subject"), return_inverse=True
-    )
-    clusters = int(cluster.max()) + 1
-    wrong = scores < threshold_in(threshold, dtype=scores.dtype)
-    errors, trials = int(np.count_nonzero(wrong)), scores.size
-    if errors == 0:
-        upper = upper_without_errors(
-            clusters, confidence=confidence, bound=bound, further_units=further_subjects or clusters
-        )
-        label = labelled("zero-errors-cluster", bound=bound)
-        return Rate(errors=0, trials=trials, upper=upper, bound=label, n_eff=float(clusters))
-    f = errors / trials
-    residual = np.bincount(cluster, weights=wrong) - f * np.bincount(cluster)
-    spread = float(np.sum(residual**2))
-    n_eff = float(clusters)
-    if clusters > 1 and spread > 0:
-        n_eff = f * (1 - f) * trials**2 / (spread * clusters / (clusters - 1))
-    n_eff = min(max(n_eff, 1.0), float(trials))
-    freedom = max(float(_effective_number(spread, np.sum(residual**4))) - 1, 1.0)
-    both = 1.0
-    if checked_bound(bound) == "prediction":
-        both += cluster_growth(subjects=clusters, further_subjects=further_subjects)
-    n, z = n_eff / both, quantile(confidence, freedom=freedom)
-    low, high = wilson_bounds(f, n, z=z)
-    high = stretched(high, rate=f, n=n, trials=trials / both, z=z)
-    label = labelled("wilson-cluster", bound=bound)
-    return Rate(errors=errors, trials=trials, upper=float(high), lower=float(low), bound=label, n_eff=n_eff)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,6 +162,11 @@ class DyadDesign:
         """floor(S / 2): pairs that share nobody, the only trials that are surely independent."""
         return max(1, self.subjects // 2)
 
+    @property
+    def disjoint(self) -> float:
+        """N / (max N_i + max n_ij): how many pairs that share nobody the rate is a mean of, at the least."""
+        return max(1.0, self.trials / (int(self.per_subject.max()) + self.pairs.largest()))
+
     def evidence(
         self, a: NDArray[np.integer], b: NDArray[np.integer], *, at: NDArray[np.integer] | None = None
     ) -> Evidence:
@@ -225,9 +186,9 @@ class DyadDesign:
         s = self.subjects
         if s < _MIN_SUBJECTS:  # no variance can be told: count pairs that share nobody
             pairs = np.full(f.size, float(self.independent_pairs))
-            return Evidence(f, pairs, np.full(f.size, np.inf), np.ones(f.size), s, self.trials)
-        sums = self._running(a, b, wanted)
-        squares, fourths = self._subject_spread(sums, f)
+            return Evidence(f, pairs, np.full(f.size, np.inf), np.ones(f.size), s, self.trials, self.disjoint)
+        sums = running_sums(a, b, at=wanted, per_subject=self.per_subject, pairs=self.pairs)
+        squares, fourths = subject_spread(sums, f, per_subject=self.per_subject)
         pairs = sums.pair_k2 - 2 * f * sums.pair_kn + f**2 * self.pair_squares
         # by chance the subjects' terms may cancel the pairs': never claim less spread than independent pairs have
         spread = np.maximum(squares - pairs, pairs)
@@ -236,58 +197,8 @@ class DyadDesign:
             n_eff = f * (1 - f) * float(self.trials) ** 2 / (spread * (s * (s - 1) / ((s - 2) * (s - 3))))
             n_eff = np.clip(np.where(spread > 0, n_eff, float(self.trials)), 1.0, float(self.trials))
             share = np.where(spread > 0, subject_share(total=spread, pairs=pairs, subjects=s), 1.0)
-        freedom = np.clip(_effective_number(squares, fourths) - 1, 1.0, s - 1.0)
-        return Evidence(f, n_eff, freedom, share, s, self.trials)
-
-    def _running(
-        self, a: NDArray[np.integer], b: NDArray[np.integer], wanted: NDArray[np.integer]
-    ) -> _RunningSums:
-        """The sums over errors that the variance needs, at each wanted place, chunk by chunk."""
-        seen = np.zeros(self.per_subject.size, dtype=np.int64)
-        carry = np.zeros(8)
-        out = np.empty((8, wanted.size))
-        last = int(wanted[-1]) + 1 if wanted.size else 0
-        earlier_pairs = _earlier_pairs(a[:last], b[:last])
-        for start in range(0, last, _CHUNK):
-            end = min(start + _CHUNK, last)
-            sums = self._steps(a[start:end], b[start:end], earlier_pairs[start:end], seen)
-            sums[:, 0] += carry
-            np.cumsum(sums, axis=1, out=sums)
-            carry = sums[:, -1].copy()
-            low, high = np.searchsorted(wanted, [start, end])
-            out[:, low:high] = sums[:, wanted[low:high] - start]
-        return _RunningSums(*out)
-
-    def _steps(
-        self,
-        a: NDArray[np.integer],
-        b: NDArray[np.integer],
-        earlier_pair: NDArray[np.integer],
-        seen: NDArray[np.int64],
-    ) -> NDArray[np.float64]:
-        """(8, e) what each error adds to the running sums; `seen` (S,) is brought up to date."""
-        # an error adds one to K of both of its subjects, who differ
-        ends = np.stack([a, b], axis=1).ravel().astype(np.int64)
-        k = (_earlier(ends) + seen[ends]).astype(np.float64)
-        seen += np.bincount(ends, minlength=seen.size)
-        n = self.per_subject[ends].astype(np.float64)
-        step2, step3 = 2 * k + 1, 3 * k**2 + 3 * k + 1  # (k + 1)^2 - k^2, (k + 1)^3 - k^3
-        step4 = 4 * k**3 + 6 * k**2 + 4 * k + 1
-        terms = (n, n**3, step2, step2 * n**2, step3 * n, step4)
-        both = [term[0::2] + term[1::2] for term in terms]
-        return np.stack([*both, 2.0 * earlier_pair + 1.0, self.pairs.trials_of(a, b).astype(np.float64)])
-
-    def _subject_spread(
-        self, sums: _RunningSums, f: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """sum_i R_i^2 and sum_i R_i^4 with R_i = K_i - f N_i (errors and trials of subject i)."""
-        # without the zeros: sums must not depend on how many numbers are unused
-        all_n = self.per_subject[self.per_subject > 0].astype(np.float64)
-        squares = sums.k2 - 2 * f * sums.k_n + f**2 * np.sum(all_n**2)
-        fourths = (
-            sums.k4 - 4 * f * sums.k3_n + 6 * f**2 * sums.k2_n2 - 4 * f**3 * sums.k_n3
-        ) + f**4 * np.sum(all_n**4)
-        return squares, fourths
+        freedom = np.clip(effective_number(squares, fourths) - 1, 1.0, s - 1.0)
+        return Evidence(f, n_eff, freedom, share, s, self.trials, self.disjoint)
 
     def rate(
         self,
@@ -317,140 +228,3 @@ class DyadDesign:
             bound=labelled("zero-errors-dyadic", bound=bound),
             n_eff=float(pairs),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _RunningSums:
-    """(C,) each: sums over subjects or pairs of powers of K (errors) and N (trials)."""
-
-    k_n: NDArray[np.float64]
-    k_n3: NDArray[np.float64]
-    k2: NDArray[np.float64]
-    k2_n2: NDArray[np.float64]
-    k3_n: NDArray[np.float64]
-    k4: NDArray[np.float64]
-    pair_k2: NDArray[np.float64]
-    pair_kn: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What trials prove about rates: the effective number of trials, and how well that is known.
-
-    Attributes:
-        rate: (E,) errors / trials.
-        n_eff: (E,) effective number of independent trials.
-        freedom: (E,) degrees of freedom behind `n_eff`; infinite where it is a count.
-        subject_share: (E,) share of the variance that falls with the number of subjects; the rest falls
-            with the number of pairs.
-        subjects: behind all of it.
-        trials: of which the rates are.
-    """
-
-    rate: NDArray[np.float64] = field(repr=False)
-    n_eff: NDArray[np.float64] = field(repr=False)
-    freedom: NDArray[np.float64] = field(repr=False)
-    subject_share: NDArray[np.float64] = field(repr=False)
-    subjects: int
-    trials: int
-
-    def __getitem__(self, which: slice | NDArray[np.integer]) -> Evidence:
-        """These elements of it."""
-        return replace(
-            self,
-            rate=self.rate[which],
-            n_eff=self.n_eff[which],
-            freedom=self.freedom[which],
-            subject_share=self.subject_share[which],
-        )
-
-    def with_freedom(self, freedom: float) -> Evidence:
-        """The same with other degrees of freedom."""
-        return replace(self, freedom=np.full(self.rate.size, freedom))
-
-    def bounds(
-        self, *, confidence: float, bound: Bound = "population", further_subjects: int | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(E,) lower and (E,) upper one-sided Wilson bounds."""
-        both: NDArray[np.float64] | float = 1.0
-        if checked_bound(bound) == "prediction":
-            both = 1 + self.further_variance(further_subjects)
-        n, z = self.n_eff / both, quantile(confidence, freedom=self.freedom)
-        lower, upper = wilson_bounds(self.rate, n, z=z)
-        return lower, stretched(upper, rate=self.rate, n=n, trials=self.trials / both, z=z)
-
-    def further_variance(self, further_subjects: int | None) -> NDArray[np.float64]:
-        """(E,) variance of a further group's rate, as a multiple of that of the rate seen."""
-        return dyadic_growth(
-            subject_share=self.subject_share, subjects=self.subjects, further_subjects=further_subjects
-        )
-
-    def rates(
-        self,
-        *,
-        confidence: float,
-        bound: Bound = "population",
-        further_subjects: int | None = None,
-    ) -> list[Rate]:
-        """One Rate an element."""
-        lower, upper = self.bounds(confidence=confidence, bound=bound, further_subjects=further_subjects)
-        errors = np.rint(self.rate * self.trials).astype(np.int64)
-        label = labelled("wilson-dyadic", bound=bound)
-        return [
-            Rate(errors=e, trials=self.trials, upper=u, lower=low, bound=label, n_eff=n)
-            for e, u, low, n in zip(
-                errors.tolist(), upper.tolist(), lower.tolist(), self.n_eff.tolist(), strict=True
-            )
-        ]
-
-
-def _effective_number(squares: ArrayLike, fourths: ArrayLike) -> NDArray[np.float64]:
-    """How many equal shares a sum of squares amounts to; 1 where there are none."""
-    total, concentration = np.asarray(squares, dtype=np.float64), np.asarray(fourths, dtype=np.float64)
-    usable = concentration > 0
-    return np.where(usable, total**2 / np.where(usable, concentration, 1.0), 1.0)
-
-
-def _earlier(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(E,) how often each element's value has come before it."""
-    order = np.argsort(values, kind="stable")
-    ranked = values[order]
-    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
-    lengths = np.diff(np.append(starts, values.size))
-    earlier = np.empty(values.size, dtype=np.int64)
-    earlier[order] = np.arange(values.size) - np.repeat(starts, lengths)
-    return earlier
-
-
-def _earlier_pairs(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.int64]:
-    """(E,) how often each error's pair of subjects has come before it."""
-    a, b = a.astype(np.int64), b.astype(np.int64)
-    return _earlier(np.maximum(a, b) * (np.maximum(a.max(), b.max()) + 1) + np.minimum(a, b))
-
-
-def checked_pairs(
-    subject_a: ArrayLike, subject_b: ArrayLike, *, trials: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The subjects of non-mated trials, (N,) each.
-
-    Raises:
-        ScoreError: not one whole number >= 0 a trial, or one subject on both sides.
-    """
-    left = _checked_subjects(subject_a, trials=trials, name="subject_a")
-    right = _checked_subjects(subject_b, trials=trials, name="subject_b")
-    if (left == right).any():
-        at = int(np.argmax(left == right))
-        msg = f"subject_a and subject_b: non-mated trial {at} has subject {left[at]} on both sides"
-        raise ScoreError(msg)
-    return left, right
-
-
-def _checked_subjects(values: ArrayLike, *, trials: int, name: str) -> NDArray[np.int64]:
-    subjects = np.asarray(values)
-    if subjects.shape != (trials,) or subjects.dtype.kind not in "iu":
-        msg = f"{name} must be {trials} whole numbers, one a score, not {subjects.dtype} {subjects.shape}"
-        raise ScoreError(msg)
-    if subjects.min() < 0:
-        msg = f"{name}: subject numbers start at 0, not {subjects.min()}"
-        raise ScoreError(msg)
-    return subjects.astype(np.int64, copy=False)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Sides = Literal[1, 2]
 
+_HALVINGS = 50  # of [0, 1]: to 1e-15
+
 
 def clopper_pearson(
     errors: int, *, trials: int, confidence: float = 0.95, sides: Sides = 1
@@ -120,6 +122,33 @@ def stretched(
     return bound
 
 
+def hoeffding_upper(rate: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> NDArray[np.float64]:
+    """Upper bound on the mean of n independent numbers in [0, 1], whatever their distribution.
+
+    Hoeffding (1963, theorem 1): the chance of a mean of f or less, where p is expected, is at most
+    exp(-n kl(f, p)) with kl(f, p) = f ln(f / p) + (1 - f) ln((1 - f) / (1 - p)). The bound is the p at which that is
+    1 - confidence. With weights w_i of sum 1 it holds for n = 1 / max w_i (the logarithm of each factor of the
+    moment generating function is convex in the weight, and 0 at 0), and for n disjoint pairs out of which a mean over
+    dyads is made (section 5). At a rate of 0 it is `zero_error_bound`.
+
+    Args:
+        rate: (E,) means f seen, in [0, 1].
+        n: (E,) how many numbers; need not be whole.
+        confidence: of the one-sided bound.
+    """
+    from scipy.special import xlogy
+
+    f, units = np.broadcast_arrays(np.asarray(rate, dtype=np.float64), np.asarray(n, dtype=np.float64))
+    most = -np.log1p(-checked_confidence(confidence)) / units
+    low, high = f.copy(), np.ones(f.shape)
+    entropy = xlogy(f, f) + xlogy(1 - f, 1 - f)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        within = entropy - xlogy(f, middle) - xlogy(1 - f, 1 - middle) <= most
+        low, high = np.where(within, middle, low), np.where(within, high, middle)
+    return high
+
+
 def quantile(
     confidence: float, *, sides: Sides = 1, freedom: float | NDArray[np.float64] = np.inf
 ) -> NDArray[np.float64]:
@@ -130,3 +159,10 @@ def quantile(
     known = np.isinf(freedom)
     z: NDArray[np.float64] = np.where(known, ndtri(p), stdtrit(np.where(known, 1.0, freedom), p))
     return z
+
+
+def effective_number(squares: ArrayLike, fourths: ArrayLike) -> NDArray[np.float64]:
+    """How many equal shares a sum of squares amounts to; 1 where there are none."""
+    total, concentration = np.asarray(squares, dtype=np.float64), np.asarray(fourths, dtype=np.float64)
+    usable = concentration > 0
+    return np.where(usable, total**2 / np.where(usable, concentration, 1.0), 1.0)

@@ -32,6 +32,10 @@ class PairTrials(Protocol):
         """Sum over pairs of n_ij^2, exact."""
         ...
 
+    def largest(self) -> int:
+        """The largest n_ij, or more."""
+        ...
+
     def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """(R,) sum over pairs of n_ij weights[i, r] weights[j, r], for (S, R) weights."""
         ...
@@ -84,6 +88,12 @@ class PairCounter:
             part = counts[start : start + _CHUNK].astype(np.int64)
             total += int(np.dot(part, part))
         return total
+
+    def largest(self) -> int:
+        """The largest n_ij."""
+        self._merge()
+        counts = self._counts if self._cells is None else self._cells
+        return int(counts.max(initial=0))
 
     def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """(R,) sum over pairs of n_ij weights[i, r] weights[j, r], for (S, R) weights."""
@@ -141,6 +151,10 @@ class RenumberedPairs:
         """Sum over pairs of n_ij^2, exact."""
         return self.inside.sum_of_squares()
 
+    def largest(self) -> int:
+        """The largest n_ij."""
+        return self.inside.largest()
+
     def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """(R,) sum over pairs of n_ij weights[i, r] weights[j, r], for (S, R) weights."""
         return self.inside.weighted(weights[self.present])
@@ -172,6 +186,10 @@ class PooledPairs:
     def sum_of_squares(self) -> int:
         """Sum over pairs of n_ij^2, exact."""
         return sum(part.sum_of_squares() for part in self.parts)
+
+    def largest(self) -> int:
+        """The largest n_ij."""
+        return max(part.largest() for part in self.parts)
 
     def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """(R,) sum over pairs of n_ij weights[i, r] weights[j, r], for (S, R) weights."""
