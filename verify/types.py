@@ -222,7 +222,8 @@ class Rate:
         trials: number of trials.
         upper: one-sided upper bound at the stated confidence (see `bound`).
         lower: one-sided lower bound at the same confidence.
-        bound: how the bounds were made: ``clopper-pearson``, ``wilson-dyadic``, ``wilson-cluster``;
+        bound: how the bounds were made: ``clopper-pearson``, ``wilson-dyadic``, ``wilson-cluster``,
+            ``hoeffding-dyadic``, ``hoeffding-cluster``, ``zero-errors-dyadic``, ``zero-errors-cluster``;
             with ``-prediction`` behind it they are for what a further group of subjects will show,
             without it for all people like these.
         n_eff: effective number of independent trials behind the bound.

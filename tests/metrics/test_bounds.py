@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +22,8 @@ from verify.metrics import (
     wilson,
     zero_error_bound,
 )
+from verify.metrics.intervals import hoeffding_upper
+from verify.metrics.pair_counts import PairCounter, PooledPairs
 
 RATES = st.floats(0, 1)
 
@@ -172,6 +176,94 @@ def test_too_few_subjects_for_a_variance_claim_next_to_nothing():
     rate = non_mated_rate(non_mated=scores, subject_a=a, subject_b=b, threshold=0.5)
     assert rate.n_eff == 1
     assert rate.upper > 0.5
+
+
+@given(n=st.integers(1, 3000), share=RATES, confidence=st.floats(0.6, 0.999))
+def test_hoeffding_is_no_smaller_than_the_exact_bound_on_counts(n, share, confidence):
+    errors = round(share * n)
+    bound = float(hoeffding_upper(errors / n, n, confidence=confidence))
+    assert bound >= clopper_pearson(errors, trials=n, confidence=confidence)[1] - 1e-12
+    if errors < n:
+        assert n * kl(errors / n, bound) == pytest.approx(-np.log1p(-confidence), rel=1e-6)
+    assert hoeffding_upper(0.0, n, confidence=confidence) == pytest.approx(
+        zero_error_bound(n, confidence=confidence), rel=1e-9
+    )
+
+
+def kl(f, p):
+    return sum(x * np.log(x / y) for x, y in ((f, p), (1 - f, 1 - p)) if x > 0)
+
+
+def test_one_person_behind_all_errors_no_longer_means_100_percent():
+    """Six errors of 796 trials by one of 75 subjects: Wilson's bound with one degree of freedom is beyond all use."""
+    subject = np.arange(796) % 75
+    wrong = np.zeros(796)
+    wrong[np.flatnonzero(subject == 3)[:6]] = 1
+    rate = mated_rate(mated=-wrong, subject=subject, threshold=-0.5)
+    assert rate.bound == "hoeffding-cluster"
+    assert rate.upper == pytest.approx(float(hoeffding_upper(6 / 796, 796 / 11)))
+    assert zero_error_bound(75) < rate.upper < 0.07
+    further = mated_rate(mated=-wrong, subject=subject, threshold=-0.5, bound="prediction")
+    assert further.bound == "hoeffding-cluster-prediction"
+    assert rate.upper < further.upper < 0.12
+    spread = np.zeros(796)
+    spread[:6] = 1
+    assert mated_rate(mated=-spread, subject=subject, threshold=-0.5).bound == "wilson-cluster"
+
+
+@pytest.mark.parametrize("subjects", [20, 75])
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 3), (1, 9)])
+def test_clusters_that_err_as_a_whole_are_covered(subjects, sizes):
+    """The worst case for clusters: all trials of a subject fail together; sizes may differ."""
+    rng = np.random.default_rng(subjects)
+    subject = np.repeat(np.arange(subjects), rng.integers(sizes[0], sizes[1] + 1, subjects))
+    for p in (0.05, 0.2):
+        covered = 0
+        for _ in range(300):
+            failing = rng.random(subjects) < p
+            covered += mated_rate(mated=-1.0 * failing[subject], subject=subject, threshold=-0.5).upper >= p
+        assert covered / 300 >= 0.92 - 0.03  # 0.03: two standard errors
+
+
+def test_a_pair_behind_all_errors_is_held_by_pairs_that_share_nobody():
+    a, b = all_pairs(60, 3)
+    scores = ((a == 4) & (b == 9)).astype(float)
+    rate = non_mated_rate(non_mated=scores, subject_a=a, subject_b=b, threshold=0.5)
+    assert rate.errors == 9
+    assert rate.upper <= float(hoeffding_upper(rate.value, 29.5)) + 1e-12
+    wolf = ((a == 4) & (b % 3 > 0)).astype(float)
+    rate = non_mated_rate(non_mated=wolf, subject_a=a, subject_b=b, threshold=0.5)
+    assert rate.bound == "hoeffding-dyadic"
+    assert rate.upper == pytest.approx(float(hoeffding_upper(rate.value, 29.5)))
+    assert rate.upper < 0.2
+
+
+def test_trials_that_few_subjects_have_count_for_no_more_than_they_are():
+    """One pair has as many trials as all others together: it is half of the mean, so it leaves two numbers or fewer."""
+    i, j = np.triu_indices(40, 1)
+    a, b = np.append(i, np.zeros(i.size, int)), np.append(j, np.ones(i.size, int))
+    design = DyadDesign.of(subject_a=a, subject_b=b, trials=a.size)
+    assert 1 <= design.disjoint <= 2
+    assert DyadDesign.of(subject_a=i, subject_b=j, trials=i.size).disjoint == pytest.approx(39 / 2)
+
+
+def test_two_groups_held_against_each_other_have_no_more_pairs_than_the_smaller_has_people():
+    a, b = (grid.ravel() for grid in np.meshgrid(np.arange(20), np.arange(20, 100), indexing="ij"))
+    whole = DyadDesign.of(subject_a=a, subject_b=b, trials=a.size)
+    design = replace(whole, most_disjoint=20)
+    assert design.no_errors().upper == zero_error_bound(20)
+    assert design.disjoint == pytest.approx(1600 / 81)
+
+
+def test_the_most_trials_of_a_pair(monkeypatch):
+    a, b = np.array([0, 1, 2, 1]), np.array([1, 0, 0, 0])
+    counters = [PairCounter(3)]
+    monkeypatch.setattr("verify.metrics.pair_counts._MOST_CELLS", 1)
+    counters.append(PairCounter(3))
+    for counter in counters:
+        counter.add(a, b)
+        assert counter.largest() == 3
+    assert PooledPairs((counters[1], PairCounter(2)), np.array([0, 3])).largest() == 3
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,8 @@ class DyadDesign:
         per_subject: (S,) trials that each subject took part in; 0 for numbers that occur in none.
         pairs: trials of each pair, n_ij.
         pair_squares: sum over pairs of n_ij^2.
+        most_disjoint: how many pairs can share nobody where that is not half of the subjects: the size of the smaller
+            of two groups that are held against each other.
     """
 
     trials: int
@@ -126,6 +128,7 @@ class DyadDesign:
     per_subject: NDArray[np.int64] = field(repr=False)
     pairs: PairTrials = field(repr=False)
     pair_squares: float = field(repr=False)
+    most_disjoint: int | None = None
 
     @classmethod
     def of(cls, *, subject_a: ArrayLike, subject_b: ArrayLike, trials: int) -> DyadDesign:
@@ -160,7 +163,8 @@ class DyadDesign:
     @property
     def independent_pairs(self) -> int:
         """floor(S / 2): pairs that share nobody, the only trials that are surely independent."""
-        return max(1, self.subjects // 2)
+        half = self.subjects // 2
+        return max(1, half if self.most_disjoint is None else min(half, self.most_disjoint))
 
     @property
     def disjoint(self) -> float:

@@ -94,4 +94,5 @@ def _design(
         per_subject=per_subject,
         pairs=whole.pairs,
         pair_squares=squares,
+        most_disjoint=None if same else min(rows.size, columns.size),
     )
