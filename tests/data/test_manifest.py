@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from verify.data.duplicates import content_hashes, label_errors, without_duplicates
+from verify.data.duplicates import content_hashes, without_duplicates
 from verify.data.manifest import Layout, read_manifest, refuse_one_subject
 from verify.errors import ManifestError, UsageError
 
@@ -168,5 +168,3 @@ def test_equal_bytes_under_two_subjects_are_a_likely_label_error(tmp_path):
     assert [entry.path.name for entry in parted.entries] == ["3.jpg", "5.jpg"]
     assert [entry.path.name for entry in parted.copies] == ["4.jpg"]
     assert [[entry.subject_id for entry in group] for group in parted.conflicts] == [["al", "bo"]]
-    (told,) = label_errors(parted.conflicts)
-    assert told == "one and the same file is of 'al' (1.jpg) and 'bo' (2.jpg): likely a wrong label; left out"

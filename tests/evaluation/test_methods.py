@@ -16,6 +16,8 @@ from verify.errors import DataError, InsufficientTrialsError, ScoreError, UsageE
 from verify.evaluation.facts_of import calibration_facts
 from verify.evaluation.job import Method, calibrate_scores, run_calibration
 from verify.evaluation.mated_thresholds import choose_for_fnmr
+from verify.evaluation.prepare import prepare
+from verify.evaluation.spaces import InRangeSource
 from verify.evaluation.targets import Kind, Target, checked_targets
 from verify.evaluation.thresholds import ChosenThreshold
 from verify.evaluation.verdicts import measured, verdict_of
@@ -329,3 +331,59 @@ def test_facts_name_everything_that_they_hold_for(people):
     assert facts["bound"] == "prediction"
     assert facts["dependence"]["pairs"] is not None
     assert facts["presentation_attacks"].startswith("not measured")
+
+
+def test_a_constant_threshold_is_measured_on_the_trials_that_have_evidence(people):
+    """Captures outside the calibrated range have no llr, and must not make the plain score look worse."""
+
+    class Darker(Measured):
+        def _capture(self, path):
+            capture = super()._capture(path)
+            low = path.parent.name in worse and path.stem == "0"
+            return dataclasses.replace(capture, quality=Quality({"sharpness": 0.1})) if low else capture
+
+    worse: set[str] = set()
+    test = run(people, capturer=Measured()).calibration.sets[0].split.subjects("test")
+    worse.update(test[:15])
+    job = run(people, capturer=Darker(), quality=("sharpness",))
+    judged, raw = job.spaces.judged[0].test, job.spaces.raw[0].test
+    assert judged.mated.size < raw.mated.size
+    found = next(one["strata"] for one in facts_of(job)["strata"] if one["measure"] == "sharpness")
+    assert sum(stratum["fnmr"]["trials"] for stratum in found) == judged.mated.size
+    assert sum(stratum["fnmr_constant"]["trials"] for stratum in found) == judged.mated.size
+    mapping = job.spaces.recipe.llr
+    constant = InRangeSource(job.spaces.raw[0].source, mapping=mapping)
+    side = prepare(constant, raw.among)
+    assert (side.mated.size, side.non_mated.trials) == (judged.mated.size, judged.non_mated.trials)
+
+
+def test_groups_and_measures_of_score_files(tmp_path):
+    file = score_file(tmp_path / "rival.csv")
+    head, *rows = file.read_text().splitlines()
+    rng = np.random.default_rng(1)
+
+    def more(row: str) -> str:
+        a, b = (int(name[1:]) for name in row.split(",")[2:])
+        return f"{row},{1 + a % 2},{1 + b % 2},{rng.random():.3f},{rng.random():.3f}"
+
+    lines = [f"{head},skin_a,skin_b,light_a,light_b", *map(more, rows)]
+    file.write_text("\n".join(lines) + "\n")
+    job = calibrate_scores([file], targets=[0.1], method=Method(groups=("skin",)))
+    (column,) = facts_of(job)["groups"]
+    assert [group["name"] for group in column["groups"]] == ["1", "2"]
+    aware = calibrate_scores([file], targets=[0.1], method=Method(groups=("skin",), quality=("light",)))
+    assert aware.spaces.recipe.space is ScoreSpace.LLR
+    for method in (Method(groups=("age",)), Method(quality=("shade",))):
+        with pytest.raises(UsageError, match=r"age|shade"):
+            calibrate_scores([file], targets=[0.1], method=method)
+
+
+def test_people_of_several_sets_are_one_in_searches_too(people, tmp_path):
+    again = write_people(tmp_path / "again", subjects=80, samples=3)
+    job = run(people, again, mode="1:N", gallery_size=2, targets=(0.3,))
+    whole = job.calibration.whole.calibration
+    one, other = (each.calibration for each in job.calibration.sets)
+    assert whole.non_mated.trials == one.non_mated.trials + other.non_mated.trials
+    assert whole.non_mated.subjects == max(one.non_mated.subjects, other.non_mated.subjects)
+    assert whole.mated.size == one.mated.size + other.mated.size
+    assert len(whole.subjects) == 80

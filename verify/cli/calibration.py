@@ -9,11 +9,11 @@ import click
 from verify.cli.output import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from verify.cli.calibration_run import Done
     from verify.evaluation.targets import Target
-    from verify.facts import CalibrationFacts, RateFacts
+    from verify.facts import RateFacts, Verdict
 
 COLUMNS = (
     *("target", "threshold", "chosen at FMR", "at most", "test FMR", "at most", "errors"),
@@ -34,7 +34,7 @@ def show(done: Done) -> None:
         click.echo(f"{missing[0]['verdict']}: {targets}")
     print_table(
         COLUMNS,
-        rows(facts),
+        rows(facts["verdicts"]),
         title=f"{done.title}, {facts['score_space']} scores, {facts['bound']} bound at {facts['confidence']:.0%}",
     )
     for line in notes(done):
@@ -52,9 +52,9 @@ def insufficient(unsupported: Mapping[Target, str]) -> Iterator[str]:
             yield f"insufficient data: {kind.upper()} {rates} the less so: the report says how many subjects each takes"
 
 
-def rows(facts: CalibrationFacts) -> Iterator[tuple[str, ...]]:
+def rows(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, ...]]:
     """One row a target: supported ones with their rates, the others as too few trials."""
-    for verdict in facts["verdicts"]:
+    for verdict in verdicts:
         target = f"{verdict['asked_kind'].upper()} {verdict['asked_rate']:g}"
         if verdict["threshold"] is None:
             yield (target, "none", *[""] * (len(COLUMNS) - 3), "TOO FEW")

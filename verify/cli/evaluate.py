@@ -29,6 +29,10 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--operating-points", type=PATH, help="Thresholds to hold the trials against; default: the model's own."
 )
+@click.option("--groups", multiple=True, metavar="COLUMN", help="Rates by this column; default: all.")
+@click.option(
+    "--quality", multiple=True, metavar="MEASURE", help="Rates by this measure; default: usual ones."
+)
 @click.option("--confidence", default=0.95, show_default=True, help="Of the one-sided bounds.")
 @click.option("--seed", default=0, show_default=True, help="Of drawn galleries and samples.")
 @click.option("--workers", type=click.IntRange(1), help="Captures under way at once; default: one a CPU.")

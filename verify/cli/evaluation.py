@@ -42,6 +42,8 @@ def run(options: Mapping[str, Any], *, as_json: bool) -> int:
         command=shlex.join(["verify", *sys.argv[1:]]),
         created_at=datetime.now(UTC),
         model=model,
+        groups=options["groups"],
+        quality=options["quality"],
         confidence=options["confidence"],
         seed=options["seed"],
     )
@@ -77,10 +79,13 @@ def _opened(
     if options["scores"] is not None:
         from verify.evaluation.score_files import ScoreFileSource
 
-        source = ScoreFileSource.open(options["scores"], seed=options["seed"], distances=options["distances"])
+        source = ScoreFileSource.open(
+            options["scores"], seed=options["seed"], distances=options["distances"],
+            groups=options["groups"], quality=options["quality"],
+        )  # fmt: skip
         return source, () if given is None else read_operating_points(given), None
     from verify.capture import Capturer
-    from verify.data.manifest import read_manifest
+    from verify.data.manifest import read_manifest, refuse_one_subject
     from verify.evaluation.cache import EmbeddingCache, default_cache_path
     from verify.evaluation.embedded_source import EmbeddedSource
     from verify.evaluation.embeddings import embed_all
@@ -102,6 +107,7 @@ def _opened(
             )
         else:
             manifest = read_manifest(options["data"])
+            refuse_one_subject(manifest)
             embedded = embed_all(capturer, manifest, cache=cache, **how)
             made = EmbeddedSource.of(embedded, model_id=capturer.model_id, warnings=manifest.warnings)
     return made, points, model_facts(capturer)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from verify.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from verify.data.manifest import Entry
@@ -66,10 +66,3 @@ def without_duplicates(entries: Sequence[Entry], *, hashes: Mapping[Path, str]) 
             kept.append(group[0])
             copies.extend(group[1:])
     return Deduplicated(entries=tuple(kept), copies=tuple(copies), conflicts=tuple(conflicts))
-
-
-def label_errors(conflicts: Iterable[Sequence[Entry]]) -> Iterator[str]:
-    """Tell, of each file that several subjects claim, who they are: one of the labels is wrong."""
-    for group in conflicts:
-        claims = " and ".join(f"{entry.subject_id!r} ({entry.path.name})" for entry in group)
-        yield f"one and the same file is of {claims}: likely a wrong label; left out"

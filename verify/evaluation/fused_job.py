@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from verify.capture import guess_modality
-from verify.data.manifest import read_manifest
+from verify.data.manifest import read_manifest, refuse_one_subject
 from verify.data.splits import CALIBRATION, split_subjects
 from verify.errors import UsageError
 from verify.evaluation.cache import EmbeddingCache, default_cache_path
@@ -83,6 +83,7 @@ def run_fused_calibration(
     with nullcontext() if path is None else EmbeddingCache(path) as store:
         for one in data:
             manifest = read_manifest(one, layout=layout)
+            refuse_one_subject(manifest)
             embedded = [
                 embed_all(
                     capturer,

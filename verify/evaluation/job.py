@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from verify.data.manifest import Layout, read_manifest
+from verify.data.manifest import Layout, read_manifest, refuse_one_subject
 from verify.errors import UsageError
 from verify.evaluation.cache import EmbeddingCache, default_cache_path
 from verify.evaluation.calibrate import Calibration, Recipe, calibrate, check_confidence
@@ -142,6 +142,8 @@ def run_calibration(
 
         def embed(one: AnyPath, how: Layout | str | None) -> tuple[EmbeddedSet, tuple[str, ...]]:
             manifest = read_manifest(one, layout=how)
+            if one != cohort:
+                refuse_one_subject(manifest)
             embedded = embed_all(
                 capturer,
                 manifest,

@@ -32,6 +32,7 @@ from verify.evaluation.analysis import (
     rate_facts,
     side_facts,
 )
+from verify.evaluation.breakdowns import by_group, by_quality
 from verify.evaluation.facts_of import ATTACKS
 from verify.evaluation.figures import Figure
 from verify.evaluation.prepare import possible_non_mated, prepare
@@ -71,6 +72,8 @@ def evaluate(
     *,
     points: Sequence[OperatingPoint] = (),
     gallery_sizes: Sequence[int] = (),
+    groups: Sequence[str] = (),
+    quality: Sequence[str] = (),
     title: str,
     command: str,
     created_at: datetime,
@@ -85,6 +88,8 @@ def evaluate(
         points: thresholds to hold the trials against; those of 1:1 comparisons, and of searches where
             `gallery_sizes` are given. Points in a normalised space are named and left out.
         gallery_sizes: of open-set searches to measure as well; needs embedded media.
+        groups: columns to give rates by; () takes every one there is.
+        quality: measures to give rates by; () takes the usual ones.
         title: of the report.
         command: that reproduces it.
         created_at: now, in UTC.
@@ -94,7 +99,7 @@ def evaluate(
 
     Raises:
         InsufficientTrialsError: no mated or no non-mated trials.
-        UsageError: searches over a source that is no embedded media, or larger than it.
+        UsageError: searches over a source that is no embedded media, or a group or measure it does not have.
     """
     everyone = np.ones(len(source.subjects), dtype=bool)
     side = prepare(source, everyone, part="listed" if isinstance(source, TrialListSource) else "given")
@@ -145,8 +150,10 @@ def evaluate(
         "transfer": [],
         "evidence": found,
         "dependence": dependence(side, threshold=plain, confidence=confidence, seed=seed),
-        "groups": [],
-        "strata": [],
+        "groups": by_group(source, side, columns=groups, threshold=plain, confidence=confidence),
+        "strata": by_quality(
+            source, side, measures=quality, threshold=plain, confidence=confidence, seed=seed
+        ),
         "enrolment": [],
         "one_to_n": searches,
         "planning": [],
