@@ -139,3 +139,11 @@ def test_classes_are_passed_by_name_only():
         fmr([0.1], threshold=0.5)  # type: ignore[misc, call-arg]
     with pytest.raises(TypeError):
         eer_rocch([0.1], [0.5])  # type: ignore[misc]
+
+
+@given(mated=TIED, non_mated=TIED, kind=st.sampled_from(["f4", "f8"]))
+def test_the_halved_eer_is_that_of_the_curve(mated, non_mated, kind):
+    scores = {"mated": np.array(mated, kind), "non_mated": np.array(non_mated, "f8")}
+    curve = error_curve(**scores)
+    least = int(np.argmin(np.abs(curve.fmr - curve.fnmr)))
+    assert eer_min_difference(**scores).value == (curve.fmr[least] + curve.fnmr[least]) / 2

@@ -120,13 +120,7 @@ def error_curve(*, mated: ArrayLike, non_mated: ArrayLike) -> ErrorCurve:
     Raises:
         ScoreError: one of the classes is empty, or a score is NaN or infinite.
     """
-    genuine = kept_scores(mated, name="mated")
-    impostor = kept_scores(non_mated, name="non_mated")
-    dtype = np.result_type(genuine, impostor)
-    genuine, impostor = (
-        np.sort(genuine.astype(dtype, copy=False)),
-        np.sort(impostor.astype(dtype, copy=False)),
-    )
+    genuine, impostor = sorted_scores(mated=mated, non_mated=non_mated)
     scores = distinct_scores(np.concatenate([genuine, impostor]))
     top = np.nextafter(float(scores[-1]), np.inf)
     below = np.append(np.searchsorted(genuine, scores, side="left"), genuine.size)
@@ -136,6 +130,20 @@ def error_curve(*, mated: ArrayLike, non_mated: ArrayLike) -> ErrorCurve:
         fmr=at_or_above / impostor.size,
         fnmr=below / genuine.size,
     )
+
+
+def sorted_scores(
+    *, mated: ArrayLike, non_mated: ArrayLike
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Both classes ascending, in one type.
+
+    Raises:
+        ScoreError: one of the classes is empty, or a score is NaN or infinite.
+    """
+    genuine = kept_scores(mated, name="mated")
+    impostor = kept_scores(non_mated, name="non_mated")
+    dtype = np.result_type(genuine, impostor)
+    return np.sort(genuine.astype(dtype, copy=False)), np.sort(impostor.astype(dtype, copy=False))
 
 
 def distinct_scores(scores: NDArray[np.floating]) -> NDArray[np.floating]:
