@@ -148,7 +148,7 @@ def measured(python: str, tool: str, task: str, size: float) -> dict[str, float]
 
 def needed_bytes(tool: str) -> int:
     """A generous guess of the bytes that a tool needs for each score."""
-    return {"verify": 60, "pyeer": 400, "bob.measure": 80}.get(tool, 120)
+    return {"verify": 60, "pyeer": 250, "bob.measure": 80}.get(tool, 120)
 
 
 def available_bytes() -> int:
