@@ -41,9 +41,9 @@ INPUTS: dict[str, dict[str, dict[str, Any]]] = {
         "rnet.onnx": {"input": {"shape": [1, 3, 24, 24], "low": -1.0, "high": 1.0}},
         "onet.onnx": {"input": {"shape": [1, 3, 48, 48], "low": -1.0, "high": 1.0}},
     },
-    "dlib-resnet": {},
+    "dlib-resnet": {"model.onnx": {"input": {"shape": [1, 3, 150, 150], **NOISE}}},
 }
-INPUTS["sface-mtcnn"] = INPUTS["sface"]
+INPUTS["sface-mtcnn"] = INPUTS["sface-mirror"] = INPUTS["sface"]
 
 
 def pin(name: str, folder: Path) -> tuple[str, dict[str, Any]]:

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import builtins
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from verify.errors import MissingExtraError, ModelError, UsageError
-from verify.face.embed import _BATCH, DlibEmbedder, FaceEmbedder, open_embedder
+from verify.errors import ModelError, UsageError
+from verify.face.embed import _BATCH, FaceEmbedder
 
 CONTRACT = {"alignment": "arcface-112", "colour": "rgb", "range": "0..255", "layout": "NCHW"}
 
@@ -69,20 +67,3 @@ def test_what_is_no_chip_is_refused(chip):
 def test_a_contract_that_is_not_kept_is_refused_at_opening(other):
     with pytest.raises(ModelError, match="fake"):
         FaceEmbedder(bundle(Session(), **other))
-
-
-def test_without_dlib_the_extra_is_named(monkeypatch):
-    real = builtins.__import__
-
-    def absent(name, *rest: object):
-        if name == "dlib":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.delitem(sys.modules, "dlib", raising=False)
-    monkeypatch.setattr(builtins, "__import__", absent)
-    files = ("dlib_face_recognition_resnet_model_v1.dat",)
-    with pytest.raises(MissingExtraError, match=r"dlib-bin"):
-        open_embedder(bundle(Session(), files=files))
-    assert isinstance(open_embedder(bundle(Session())), FaceEmbedder)
-    assert DlibEmbedder is not FaceEmbedder

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from verify.errors import ModelError
 from verify.face.decode import decode
-from verify.face.normalise import ARCFACE_112, DLIB_EYES_PX, normalise, similarity, warp
+from verify.face.normalise import ARCFACE_112, DLIB_150, normalise, similarity, warp
 from verify.types import FaceRegion
 
 angles = st.floats(-math.pi, math.pi)
@@ -104,7 +104,7 @@ def face_region():
 
 def test_each_contract_has_its_view():
     sample = decode(np.random.default_rng(0).integers(0, 256, (300, 320, 3), dtype=np.uint8))
-    shapes = {"arcface-112": 112, "facenet-160": 160, "dlib-5": 300}
+    shapes = {"arcface-112": 112, "facenet-160": 160, "dlib-chip": 150}
     for alignment, side in shapes.items():
         chip = normalise(sample, face_region(), contract={"alignment": alignment})
         assert chip.shape == (side, side, 3)
@@ -113,14 +113,15 @@ def test_each_contract_has_its_view():
         normalise(sample, face_region(), contract={"alignment": "five-eyes"})
 
 
-def test_the_dlib_view_has_level_eyes_a_fixed_distance_apart():
+def test_the_dlib_chip_has_the_landmarks_where_the_template_says():
     region = face_region()
-    image = dots(region.landmarks_px[:2], shape=(300, 320), radius=4)
-    view = normalise(decode(image), region, contract={"alignment": "dlib-5"})[..., 0].astype(float)
-    rows, columns = np.mgrid[: view.shape[0], : view.shape[1]]
-    centre = [
-        ((columns * part).sum() / part.sum(), (rows * part).sum() / part.sum())
-        for part in (np.where(columns < 150, view, 0), np.where(columns >= 150, view, 0))
-    ]
-    assert abs(centre[0][1] - centre[1][1]) < 0.5
-    assert abs(centre[1][0] - centre[0][0] - DLIB_EYES_PX) < 0.5
+    points = moved(DLIB_150, 0.2, 1.4, 60, 40).astype(np.float32)
+    image = dots(points, shape=(300, 320), radius=4)
+    region = FaceRegion(box_px=region.box_px, score=0.9, landmarks_px=points)
+    chip = normalise(decode(image), region, contract={"alignment": "dlib-chip"})[..., 0].astype(float)
+    rows, columns = np.mgrid[: chip.shape[0], : chip.shape[1]]
+    for x, y in DLIB_150:
+        part = np.where(np.hypot(columns - x, rows - y) < 8, chip, 0)
+        assert abs((columns * part).sum() / part.sum() - x) < 0.5
+        assert abs((rows * part).sum() / part.sum() - y) < 0.5
+    np.testing.assert_allclose(DLIB_150 * [-1, 1] + [149, 0], DLIB_150[[1, 0, 2, 4, 3]], atol=1e-9)

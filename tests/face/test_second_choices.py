@@ -1,4 +1,4 @@
-"""MTCNN and dlib's network: the second choices keep the same promises as the first."""
+"""MTCNN, dlib's network and SFace on mirror images: the second choices keep the same promises as the first."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_mtcnn_finds_nothing_where_nothing_is(shape, models_dir):
     assert mtcnn.locate(decode(np.full((*shape, 3), 90, np.uint8))) == ()
 
 
-def test_dlib_tells_people_apart_on_its_own_landmarks(data_dir, models_dir):
-    pytest.importorskip("dlib", reason="the extra dlib is not installed")
-    bundle = pulled("dlib-resnet", models_dir)
+@pytest.mark.parametrize("name", ["dlib-resnet", "sface-mirror"])
+def test_second_encoders_tell_people_apart(name, data_dir, models_dir):
+    bundle = pulled(name, models_dir)
     locator, embedder = open_locator(bundle.locator()), open_embedder(bundle)
     folders = [
         p
@@ -76,4 +76,5 @@ def test_dlib_tells_people_apart_on_its_own_landmarks(data_dir, models_dir):
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     scores = vectors[0::2] @ vectors[1::2].T
+    assert np.abs(embedder.embed([view[:, ::-1] for view in views]) - vectors).max() < 1e-5
     assert np.diag(scores).min() > scores[~np.eye(4, dtype=bool)].max()

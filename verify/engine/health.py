@@ -29,7 +29,7 @@ _LIBRARIES = (
     "click",
     "rich",
 )
-_EXTRAS = {"train": ("torch", "torchaudio", "pytorch-metric-learning", "scikit-learn"), "dlib": ("dlib-bin",)}
+_EXTRAS = {"train": ("torch", "torchaudio", "pytorch-metric-learning", "scikit-learn")}
 _LEAST_FREE_BYTES = 500_000_000
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify.errors import MissingExtraError, ModelError, UsageError
+from verify.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,17 +16,12 @@ if TYPE_CHECKING:
     from verify.models import ModelBundle
     from verify.protocols import Embedder
 
-# Where dlib's frontal detector puts its box in a "dlib-5" view: medians over 114 photos. Its shape
-# predictor was trained on such boxes.
-_DLIB_BOX_PX = (78, 78, 228, 228)
 _CONTRACT = {"colour": "rgb", "range": "0..255", "layout": "NCHW"}
 _BATCH = 16  # beyond this a batch gains nothing on a CPU and only takes memory
 
 
 def open_embedder(bundle: ModelBundle, *, threads: int = 1) -> Embedder:
-    """The embedder class that runs this bundle: dlib's own format by dlib, everything else by ONNX."""
-    if any(name.endswith(".dat") for name in bundle.card.files):
-        return DlibEmbedder(bundle)
+    """The embedder that runs this bundle."""
     return FaceEmbedder(bundle, threads=threads)
 
 
@@ -88,70 +82,6 @@ class FaceEmbedder:
         blob = np.stack([_checked(chip).transpose(2, 0, 1) for chip in chips]).astype(np.float32)
         vectors: NDArray[np.float32] = self._session.run(None, {self._input: blob})[0]
         return _unit(vectors, name=self._bundle.name)
-
-
-class DlibEmbedder:
-    """Runs dlib's ResNet on dlib's own five landmarks. Safe across threads, one run at a time.
-
-    Args:
-        bundle: the bundle with dlib's network and its five-point shape predictor.
-
-    Raises:
-        MissingExtraError: dlib is not installed.
-        ModelError: dlib cannot read the files.
-    """
-
-    def __init__(self, bundle: ModelBundle) -> None:
-        try:
-            import dlib
-        except ImportError as error:
-            msg = f"{bundle.name} needs dlib; install the wheel with: pip install dlib-bin"
-            raise MissingExtraError(msg) from error
-        self._bundle = bundle
-        self._dlib: Any = dlib
-        try:
-            self._landmarks = dlib.shape_predictor(str(bundle.file("shape_predictor_5_face_landmarks.dat")))
-            network = bundle.file("dlib_face_recognition_resnet_model_v1.dat")
-            self._network = dlib.face_recognition_model_v1(str(network))
-        except RuntimeError as error:
-            msg = f"dlib cannot read the files of {bundle.name}: {error}; pull it again: verify models pull --force"
-            raise ModelError(msg) from error
-        self._lock = threading.Lock()  # the network keeps its activations inside
-
-    @property
-    def model_id(self) -> str:
-        """sha256 over weights, preprocessing and post-processing."""
-        return self._bundle.model_id
-
-    @property
-    def dim(self) -> int:
-        """Embedding size D."""
-        return self._bundle.card.dim
-
-    def embed(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Embed faces.
-
-        Args:
-            batch: views of faces as `verify.face.normalise` gives them for ``dlib-5``.
-
-        Returns:
-            (B, 128) float32 of unit L2 norm. dlib's own descriptors are compared by distance and
-            have lengths near 1.4; by cosine they are compared after normalisation.
-        """
-        vectors = np.zeros((0, self.dim), np.float32)
-        for at in range(0, len(batch), _BATCH):
-            chips = [self._chip(_checked(view)) for view in batch[at : at + _BATCH]]
-            with self._lock:
-                found = np.array(self._network.compute_face_descriptor(chips), np.float32)
-            vectors = np.concatenate([vectors, _unit(found, name=self._bundle.name)])
-        return vectors
-
-    def _chip(self, view: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        face = self._landmarks(view, self._dlib.rectangle(*_DLIB_BOX_PX))
-        contract = self._bundle.card.input
-        return np.asarray(
-            self._dlib.get_face_chip(view, face, size=contract["size_px"][0], padding=contract["padding"])
-        )
 
 
 def _checked(chip: NDArray[Any]) -> NDArray[np.uint8]:

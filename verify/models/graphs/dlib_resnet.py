@@ -37,10 +37,6 @@ TENSOR_VERSION = 2
 def to_onnx(weights_path: Path) -> dict[str, onnx.ModelProto | Path]:
     """Convert dlib's network; dlib's other files in the folder are kept as they are.
 
-    The model takes ``input`` (B, 3, 150, 150) float32, RGB, 0..255, faces aligned as dlib's
-    ``get_face_chip`` does, and gives ``embedding`` (B, 128) float32 of unit L2 norm. (dlib gives it
-    before normalisation and compares by distance.)
-
     Args:
         weights_path: the network's file, or the folder that holds it.
 
@@ -49,14 +45,28 @@ def to_onnx(weights_path: Path) -> dict[str, onnx.ModelProto | Path]:
     """
     network = weights_path / NETWORK_FILE if weights_path.is_dir() else weights_path
     others = sorted(weights_path.iterdir()) if weights_path.is_dir() else []
+    return {"model.onnx": graph_of(network)} | {
+        path.name: path for path in others if path.name != NETWORK_FILE
+    }
+
+
+def graph_of(network: Path) -> onnx.ModelProto:
+    """The network in one file of dlib's.
+
+    The model takes ``input`` (B, 3, 150, 150) float32, RGB, 0..255, faces aligned as dlib's
+    ``get_face_chip`` does, and gives ``embedding`` (B, 128) float32 of unit L2 norm. (dlib gives it
+    before normalisation and compares by distance.)
+
+    Raises:
+        DataError: the file cannot be read or is not this network.
+    """
     try:
         data = network.read_bytes()
     except OSError as error:
         msg = f"{network}: the weights cannot be read: {error.strerror or error}"
         raise DataError(msg) from error
     with fitting(Weights({}, source=str(network)), network="dlib's face recogniser"):
-        model = _graph(_Reader(data))
-    return {"model.onnx": model} | {path.name: path for path in others if path.name != NETWORK_FILE}
+        return _graph(_Reader(data))
 
 
 @dataclass(frozen=True, slots=True)
