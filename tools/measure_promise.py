@@ -20,6 +20,7 @@ import argparse
 import os
 from collections import defaultdict
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,17 +78,21 @@ def main() -> None:
     parser.add_argument("--halvings", type=int, default=200)
     parser.add_argument("--voices", type=Path, nargs="*", default=[], help="folders of joined words")
     parser.add_argument("--no-faces", action="store_true")
+    parser.add_argument(
+        "--lfw", type=int, default=0, help="so many subjects of LFW, by hash of their names, as well"
+    )
     options = parser.parse_args()
-    faces = Path(os.environ.get("VERIFY_DATA", "../shared/data")) / "faces" / "celeba"
-    sets = [] if options.no_faces else [("sface", faces), ("dlib-resnet", faces)]
+    faces = Path(os.environ.get("VERIFY_DATA", "../shared/data")) / "faces"
+    sets = [] if options.no_faces else [("sface", faces / "celeba"), ("dlib-resnet", faces / "celeba")]
+    sets += [("sface", faces / "lfw")] if options.lfw else []
     for model, folder in [*sets, *(("campplus", voices) for voices in options.voices)]:
-        trials = embedded_trials(model, folder)
+        trials = embedded_trials(model, folder, at_most=options.lfw if folder.name == "lfw" else None)
         outcomes = halvings(trials, model, count=options.halvings)
         report(f"{folder.name}, {model}, {trials.subjects} subjects", outcomes, count=options.halvings)
 
 
-def embedded_trials(model: str, folder: Path) -> Trials:
-    """All pairs of a set."""
+def embedded_trials(model: str, folder: Path, *, at_most: int | None = None) -> Trials:
+    """All pairs of a set, or of `at_most` of its subjects."""
     with EmbeddingCache(default_cache_path()) as cache:
         embedded = embed_all(
             Capturer.open(model),
@@ -96,6 +101,12 @@ def embedded_trials(model: str, folder: Path) -> Trials:
             progress=lambda captures, total: progress(captures, total=total, label="captures"),
         )
     usable = np.array([failure is None for failure in embedded.failures])
+    if at_most is not None:
+        everybody = sorted(
+            {e.subject_id for e in embedded.entries}, key=lambda s: sha256(s.encode()).digest()
+        )
+        drawn = set(everybody[:at_most])
+        usable &= np.array([entry.subject_id in drawn for entry in embedded.entries])
     names, owner = np.unique(
         [entry.subject_id for entry, ok in zip(embedded.entries, usable, strict=True) if ok],
         return_inverse=True,
