@@ -21,7 +21,7 @@ import numpy as np
 
 from verify.capture import CapturePolicy, Capturer
 from verify.metrics.dyadic import mated_rate, non_mated_rate
-from verify.metrics.eer import eer_rocch
+from verify.metrics.equal_error import eer_rocch
 from verify.metrics.rates import error_curve, fnmr, threshold_at_fmr
 from verify.voice.decode import RATE_HZ, open_audio
 from verify.voice.locate import SileroLocator

@@ -3,6 +3,19 @@
 Everything takes scores as keywords, ``mated=`` and ``non_mated=``, because the two are never to be
 mixed up; higher scores mean more alike, and a comparison is accepted if and only if
 ``score >= threshold``.
+
+>>> from verify.metrics import eer, fmr, fnmr, non_mated_rate, threshold_at_fmr
+>>> mated = [0.81, 0.62, 0.75, 0.44]  # two samples of one person
+>>> non_mated = [0.05, 0.31, -0.12, 0.22, 0.48, 0.1]  # of two persons
+>>> eer(mated=mated, non_mated=non_mated)  # eer(mated, non_mated) is a TypeError: say which is which
+EqualErrorRate(value=0.1, method='rocch')
+>>> threshold = threshold_at_fmr(non_mated=non_mated, target=0.2)
+>>> fmr(non_mated=non_mated, threshold=threshold), fnmr(mated=mated, threshold=threshold)
+(0.16666666666666666, 0.25)
+>>> pairs = {"subject_a": [0, 0, 0, 1, 1, 2], "subject_b": [1, 2, 3, 2, 3, 3]}  # who was compared with whom
+>>> proven = non_mated_rate(non_mated=non_mated, **pairs, threshold=threshold)
+>>> f"{proven.value:.2f}, at most {proven.upper:.2f}: four persons prove next to nothing"
+'0.17, at most 0.95: four persons prove next to nothing'
 """
 
 from __future__ import annotations
@@ -12,7 +25,7 @@ from verify.metrics.choosing import ChosenThreshold
 from verify.metrics.costs import actual_dcf, bayes_threshold, cllr, dcf, min_cllr, min_dcf
 from verify.metrics.curves import RocHull, auc, d_prime, det_curve, roc_hull
 from verify.metrics.dyadic import DyadDesign, mated_rate, non_mated_rate
-from verify.metrics.eer import EqualErrorRate, eer_min_difference, eer_rocch
+from verify.metrics.equal_error import EqualErrorRate, eer, eer_min_difference, eer_rocch
 from verify.metrics.evidence import fused_llr, fusion_id, in_range, llr_of
 from verify.metrics.far import far, frr, gfar, gfrr
 from verify.metrics.groups import gini, max_over_geometric_mean
@@ -66,6 +79,7 @@ __all__ = [
     "d_prime",
     "dcf",
     "det_curve",
+    "eer",
     "eer_min_difference",
     "eer_rocch",
     "error_curve",

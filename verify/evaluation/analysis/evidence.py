@@ -15,7 +15,7 @@ import numpy as np
 from verify.errors import InsufficientTrialsError, ScoreError
 from verify.metrics.costs import actual_dcf, cllr, min_cllr, min_dcf
 from verify.metrics.curves import auc, d_prime
-from verify.metrics.eer import eer_rocch
+from verify.metrics.equal_error import eer_rocch
 from verify.metrics.evidence import llr_of
 from verify.metrics.logistic import fit_llr
 

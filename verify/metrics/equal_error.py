@@ -20,10 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EqualErrorRate:
-    """An equal error rate and how it was made: ``rocch`` or ``min-difference``."""
+    """An equal error rate and how it was made: ``rocch`` or ``min-difference``. `float` gives its value."""
 
     value: float
     method: str
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def eer(*, mated: ArrayLike, non_mated: ArrayLike) -> EqualErrorRate:
+    """The equal error rate by the method to be preferred, `eer_rocch`.
+
+    Args:
+        mated: scores of two samples of one subject, any shape; higher is more alike.
+        non_mated: scores of two subjects.
+
+    Raises:
+        ScoreError: one of the classes is empty, or a score is NaN or infinite.
+    """
+    return eer_rocch(mated=mated, non_mated=non_mated)
 
 
 def eer_rocch(*, mated: ArrayLike, non_mated: ArrayLike) -> EqualErrorRate:
