@@ -2,9 +2,10 @@
 
     VERIFY_DATA=... python tools/measure_fusion.py [faces] [voices] [ship] [--halvings N]
 
-faces: SFace and dlib's ResNet on CelebA in colour, label errors left in: the same trials for every column, all photos,
-and those in which dlib's own frontal detector finds a face. Subjects are halved by hash, seeds 1, 2, ...; maps and
-weights are fitted on one half, rates are read off the other half's own curve, and means over the halvings are given.
+faces: SFace, once as it is and once with the mirror image, and dlib's ResNet on CelebA in colour, label errors left in:
+the same trials for every row, all photos, and those in which dlib's own detector finds a face (needs dlib-bin).
+Subjects are halved by hash, seeds 1, 2, ...; maps and weights are fitted on one half, rates are read off the other
+half's own curve, and means over the halvings are given.
 voices: SFace on CelebA with CAM++ on Arabic words joined by four and on LibriSpeech. SYNTHETIC PAIRING: nobody
 publishes faces and voices of the same people, so a face is given the voice of somebody else.
 ship: chooses and measures the operating points of sface+dlib-resnet on CelebA and LFW, as
@@ -196,13 +197,16 @@ def frontal(one: EmbeddedSet) -> np.ndarray:
 
 
 def faces(data: Path, halvings: int) -> None:
-    sets = aligned_sets([embedded(model, [data / "faces/celeba"]) for model in FACES])
-    table(Trials(sets), FACES, halvings=halvings, fmrs=FMRS)
-    keep = frontal(sets[0])
-    print(
-        f"\nOnly the {int(keep.sum())} of {keep.size} photos in which dlib's frontal detector finds a face:"
+    models = (*FACES, "sface-mirror")
+    sets = dict(
+        zip(models, aligned_sets([embedded(model, [data / "faces/celeba"]) for model in models]), strict=True)
     )
-    table(Trials(sets, keep), FACES, halvings=halvings, fmrs=FMRS)
+    for pair in (FACES, ("sface-mirror", "dlib-resnet")):
+        table(Trials(tuple(sets[model] for model in pair)), pair, halvings=halvings, fmrs=FMRS)
+        print()
+    keep = frontal(sets["sface"])
+    print(f"Only the {int(keep.sum())} of {keep.size} photos in which dlib's frontal detector finds a face:")
+    table(Trials(tuple(sets[model] for model in FACES), keep), FACES, halvings=halvings, fmrs=FMRS)
 
 
 def voices(data: Path, halvings: int) -> None:
