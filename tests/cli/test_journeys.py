@@ -23,22 +23,25 @@ def media(request: pytest.FixtureRequest) -> dict[str, Path]:
     return request.getfixturevalue(request.param)
 
 
-@pytest.mark.parametrize("media", ["faces", "voices"], indirect=True)
+# what the shipped points prove: a search is promised the FMR of a single comparison times the subjects enrolled
+@pytest.mark.parametrize(
+    ("media", "fmr", "fpir"), [("faces", 5e-3, "0.02"), ("voices", 5e-2, "0.1")], indirect=["media"]
+)
 @pytest.mark.usefixtures("home")
-def test_enrol_match_identify_delete(run: Runner, media: dict[str, Path]) -> None:
+def test_enrol_match_identify_delete(run: Runner, media: dict[str, Path], fmr: float, fpir: str) -> None:
     assert run("enroll", "anna", media["anna"]).code == 0
     assert run("enroll", "bob", media["bob"]).code == 0
     accept = run("match", "anna", media["anna again"], "--json")
     assert (accept.code, accept.json["outcome"]) == (0, "accept")
-    assert accept.json["operating_point"]["target_fmr"] <= 5e-3
+    assert accept.json["operating_point"]["target_fmr"] <= fmr
     reject = run("match", "bob", media["anna again"], "--json")
     assert (reject.code, reject.json["outcome"]) == (1, "reject")
-    found = run("identify", media["bob again"], "--fpir", "0.02", "--json")
+    found = run("identify", media["bob again"], "--fpir", fpir, "--json")
     assert (found.code, found.json["subject_id"]) == (0, "bob")
     assert run("gallery", "delete", "bob", "--yes").code == 0
     gone = run("match", "bob", media["bob again"], "--json")
     assert (gone.code, gone.json["reason"]) == (3, "unknown_subject")
-    unknown = run("identify", media["bob again"], "--fpir", "0.02", "--json")
+    unknown = run("identify", media["bob again"], "--fpir", fpir, "--json")
     assert (unknown.code, unknown.json["outcome"]) == (1, "unknown")
 
 
