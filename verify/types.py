@@ -293,6 +293,16 @@ class OperatingPoint:
     llr: LlrMap | None = None
     fusion: Fusion | None = None
 
+    @property
+    def limits_false_matches(self) -> bool:
+        """Whether the threshold was chosen to keep strangers out, not to let people in (FNMR, FRR, FNIR)."""
+        return self.asked_kind in {"fmr", "far", "fpir"}
+
+    @property
+    def failed_its_test(self) -> bool:
+        """Whether the test subjects showed more false matches than the target allows."""
+        return self.fmr.value > self.target_fmr
+
 
 class _NoTruthValue:
     """Makes ``if decision:`` an error, because it must never open a door."""

@@ -19,6 +19,7 @@ from verify.types import (
     IdentifyOutcome,
     Modality,
     Outcome,
+    Rate,
     Reason,
 )
 
@@ -103,7 +104,7 @@ def test_a_search_tells_fpir(capsys: pytest.CaptureFixture[str]) -> None:
     found = Identification(
         IdentifyOutcome.MATCH, Reason.SCORE_AT_OR_ABOVE_THRESHOLD, "found", Modality.FACE, "a" * 64, 10,
         candidates=(Candidate("anna", 0.7), Candidate("bob", 0.1)), threshold=0.5,
-        operating_point=point(1e-2, 0.5, mode="1:N", gallery_size=100),
+        operating_point=point(1e-2, 0.5, mode="1:N", gallery_size=100, fmr=Rate(1, 10_000, 5e-4)),
     )  # fmt: skip
     assert print_identification(found, as_json=False) == 0
     out = capsys.readouterr().out

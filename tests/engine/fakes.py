@@ -86,7 +86,7 @@ def point(target: float, threshold: float, **changes: object) -> OperatingPoint:
         "modality": Modality.FACE,
         "threshold": threshold,
         "target_fmr": target,
-        "fmr": Rate(1, 10_000, 5e-4),
+        "fmr": Rate(0, 10_000, 5e-4),
         "fnmr": Rate(10, 1000, 0.02),
     }
     return OperatingPoint(**(values | changes))

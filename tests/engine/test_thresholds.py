@@ -13,6 +13,7 @@ from verify.engine import Judge
 from verify.engine.ladder import claim, far_claim
 from verify.errors import UsageError
 from verify.score_space import LlrMap, ScoreNorm, ScoreSpace
+from verify.types import Rate
 
 LLR = LlrMap(slope=10.0, intercept=-2.0)
 NORM = ScoreNorm(ScoreSpace.AS_NORM, "c" * 64, 50, top_k=20)
@@ -273,3 +274,80 @@ def test_scores_of_another_matcher_judge_nothing() -> None:
     foreign = point(1e-3, 17.0, score_space="foreign")
     assert chosen((foreign,), target_fmr=0.5) is None
     assert Judge(MODEL_ID, (foreign,), point=foreign.name).one_to_one().threshold is None
+
+
+def rejection_point(target: float, *, kind: str = "fnmr", asked: float | None = 0.1, **changes: object):
+    named = {"name": f"face-{kind}-{target:g}", "asked_kind": kind, "asked_rate": asked}
+    return point(target, 0.3, **(named | changes))
+
+
+@pytest.mark.parametrize("kind", ["fnmr", "frr"])
+@pytest.mark.parametrize("target", [0.210347, 1e-2, 1e-3, 1e-5])
+def test_a_limit_on_rejections_never_decides_unasked(kind: str, target: float) -> None:
+    loose = rejection_point(target, kind=kind)
+    alone = Judge(MODEL_ID, (loose,)).one_to_one()
+    assert alone.threshold is None
+    assert "--fmr" in alone.message
+    assert "--point" in alone.message
+    assert f"chosen for {kind.upper()}" in alone.message
+    assert chosen((loose, *LADDER)) == "face-fmr-0.001"
+    assert Judge(MODEL_ID, (loose,)).in_cosine().threshold is None
+
+
+def test_a_limit_on_rejections_serves_a_rate_that_was_asked_for_and_says_what_it_is() -> None:
+    loose = rejection_point(0.21)
+    assert chosen((loose,), target_fmr=0.2) is None
+    for asked in ({"target_fmr": 0.21}, {"target_far": 0.3}, {"point": loose.name}):
+        ruling = Judge(MODEL_ID, (loose,), **asked).one_to_one()
+        assert name_of(ruling) == loose.name
+        assert "chosen for FNMR <= 0.1; its FMR is at most 0.21 by the 95% population bound" in ruling.message
+        assert "meets" not in ruling.message
+    unknown = Judge(MODEL_ID, (rejection_point(0.21, asked=None),), target_fmr=0.3).one_to_one()
+    assert "chosen for a limit on its FNMR; its FMR is at most 0.21" in unknown.message
+
+
+def test_no_search_goes_unasked_by_a_limit_on_missed_people() -> None:
+    loose = search_point(5e-3, 10, asked_kind="fnir", asked_rate=0.1)
+    assert Judge(MODEL_ID, (loose,)).one_to_many(10).threshold is None
+    for asked in ({"target_fpir": 1e-2}, {"point": loose.name}):
+        ruling = Judge(MODEL_ID, (loose,), **asked).one_to_many(10)
+        assert name_of(ruling) == loose.name
+        assert "chosen for FNIR <= 0.1 over 10 subjects; its FPIR is at most 0.005" in ruling.message
+
+
+@pytest.mark.parametrize(
+    ("target", "attempts", "decides"), [(5e-2, 1, True), (0.06, 1, False), (5e-2, 2, False)]
+)
+def test_the_default_is_never_looser_than_a_ceiling(target: float, attempts: int, *, decides: bool) -> None:
+    ruling = Judge(MODEL_ID, (point(target, 0.3),), attempts=attempts).one_to_one()
+    assert (ruling.threshold is not None) == decides
+    assert decides or "supports a default of FMR <= 0.05" in ruling.message
+    asked = Judge(MODEL_ID, (point(target, 0.3),), attempts=attempts, target_fmr=0.2).one_to_one()
+    assert asked.threshold == 0.3
+
+
+def test_a_point_that_failed_on_its_own_test_subjects_is_used_only_by_name() -> None:
+    failed = point(1e-3, 0.5, name="failed", fmr=Rate(3, 1000, 0.01))
+    exact = point(1e-3, 0.5, name="exact", fmr=Rate(1, 1000, 0.01))
+    assert chosen((exact,)) == "exact"
+    for asked in ({}, {"target_fmr": 1e-3}, {"target_far": 0.5}):
+        refused = Judge(MODEL_ID, (failed,), **asked).one_to_one()
+        assert refused.threshold is None
+        assert "FAILED on its test subjects" in refused.message
+    assert chosen((failed, *LADDER), target_fmr=1e-3) == "face-fmr-0.001"
+    assert Judge(MODEL_ID, (failed,)).in_cosine().threshold is None
+    named = Judge(MODEL_ID, (failed,), point="failed").one_to_one()
+    assert named.threshold == 0.5
+    assert "FAILED on its test subjects: FMR 0.003 (3 of 1,000)" in named.message
+    search = search_point(1e-2, 10, fmr=Rate(3, 100, 0.1))
+    assert Judge(MODEL_ID, (search,)).one_to_many(10).threshold is None
+    assert (
+        "FAILED on its test subjects: FPIR"
+        in Judge(MODEL_ID, (search,), point=search.name).one_to_many(10).message
+    )
+
+
+def test_a_far_point_says_far() -> None:
+    far = point(1.1e-3, 0.5, name="far", asked_kind="far", asked_rate=1e-3)
+    message = Judge(MODEL_ID, (far,), target_far=1e-3).one_to_one().message
+    assert "meets FAR <= 0.001 (FMR <= 0.0011)" in message

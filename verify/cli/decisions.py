@@ -130,6 +130,8 @@ def _headline(result: Decision | Identification) -> str:
     mark = "" if result.calibrated else "  [UNCALIBRATED: proves no error rate]"
     if result.operating_point is not None and result.operating_point.extrapolated:
         mark += "  [EXTRAPOLATED: a fitted tail, not trials, stands behind the threshold]"
+    if result.operating_point is not None and result.operating_point.failed_its_test:
+        mark += "  [FAILED: its test subjects showed more false matches than its target]"
     return f"{name}{who} ({result.reason.value}){mark}"
 
 

@@ -7,6 +7,10 @@ union bound, which needs no independence). No other point may be used.
 **Which goes first.** The loosest claim that suffices. At equal claims llr goes before the norm
 spaces and these before raw cosine, because each step knows more about the pair of captures; within a
 space the higher threshold.
+
+**Which are not used unless somebody names them.** A point whose own test subjects showed more false
+matches than its target. A point that was chosen for a limit on rejections (FNMR, FRR, FNIR) serves a rate
+that was asked for and that it proves, and never goes unasked: what it lets in is whatever came of it.
 """
 
 from __future__ import annotations
@@ -64,16 +68,8 @@ def in_order(points: Iterable[OperatingPoint], *, attempts: int) -> tuple[Operat
 
 
 def in_words(point: OperatingPoint, *, attempts: int) -> str:
-    """What stands behind a point's threshold, in one sentence."""
-    many = f" over {point.gallery_size} subjects" if point.mode == "1:N" else ""
-    rate = "FPIR" if point.mode == "1:N" else "FMR"
+    """What a point's threshold was chosen for and what stands behind it, in one sentence."""
     space = "" if point.score_space == ScoreSpace.COSINE else f" ({point.score_space})"
-    proof = (
-        f"EXTRAPOLATED: a fitted tail, not trials, puts {rate} <= {point.target_fmr:g}{many}"
-        if point.extrapolated
-        else f"chosen so that the {point.confidence:.0%} {point.bound} bound on the calibration subjects meets "
-        f"{rate} <= {point.target_fmr:g}{many}"
-    )
     if attempts == 1:
         tail = ""
     elif point.attempts == attempts:
@@ -82,7 +78,32 @@ def in_words(point: OperatingPoint, *, attempts: int) -> str:
         tail = (
             f" an attempt, {claim(point, attempts=attempts):g} in a transaction of {attempts} (union bound)"
         )
-    return f"{point.name}: threshold {point.threshold:.4f}{space}, {proof}{tail}"
+    failed = ""
+    if point.failed_its_test:
+        failed = (
+            f"; FAILED on its test subjects: {_rate(point)} {point.fmr.value:.3g} "
+            f"({point.fmr.errors:,} of {point.fmr.trials:,})"
+        )
+    return f"{point.name}: threshold {point.threshold:.4f}{space}, {_proof(point)}{tail}{failed}"
+
+
+def _proof(point: OperatingPoint) -> str:
+    many = f" over {point.gallery_size} subjects" if point.mode == "1:N" else ""
+    held = f"{_rate(point)} <= {point.target_fmr:g}{many}"
+    if point.extrapolated:
+        return f"EXTRAPOLATED: a fitted tail, not trials, puts {held}"
+    bound = f"{point.confidence:.0%} {point.bound} bound on the calibration subjects"
+    asked = "" if point.asked_rate is None else f"{point.asked_kind.upper()} <= {point.asked_rate:g}{many}"
+    if not point.limits_false_matches:
+        asked = asked or f"a limit on its {point.asked_kind.upper()}"
+        return f"chosen for {asked}; its {_rate(point)} is at most {point.target_fmr:g} by the {bound}"
+    if point.asked_kind == "far" and asked:
+        return f"chosen so that the {bound} meets {asked} ({held})"
+    return f"chosen so that the {bound} meets {held}"
+
+
+def _rate(point: OperatingPoint) -> str:
+    return "FPIR" if point.mode == "1:N" else "FMR"
 
 
 def _lowest_fta(point: OperatingPoint) -> float:
@@ -106,5 +127,7 @@ def rungs(points: Sequence[OperatingPoint]) -> str:
         + ("" if point.score_space == ScoreSpace.COSINE else f" ({point.score_space})")
         + ("" if point.attempts == 1 else f" for {point.attempts} attempts")
         + (" EXTRAPOLATED" if point.extrapolated else "")
+        + ("" if point.limits_false_matches else f" (chosen for {point.asked_kind.upper()})")
+        + (" (FAILED on its test subjects)" if point.failed_its_test else "")
         for point in points
     )

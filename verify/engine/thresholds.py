@@ -10,7 +10,9 @@ growing gallery thereby moves up the ladder by itself, and past its end there is
 are judged in raw cosines only, because that is what the gallery's index ranks by: the best subject
 in another space might not be among those found.
 
-Extrapolated rungs are passed over unless they are asked for.
+Extrapolated rungs are passed over unless they are asked for, points that failed on their own test
+subjects unless they are named. Where nobody asked for a rate, only points that were chosen to limit false
+matches may decide, and none whose FMR is above `LOOSEST_DEFAULT_FMR`.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET_FMR = 1e-3
 DEFAULT_TARGET_FPIR = 1e-2
+LOOSEST_DEFAULT_FMR = 5e-2  # who wants strangers let in more often than this has to say so
 _NO_POINTS = (
     "no operating point for this model: run `verify calibrate` on your own data, or give a threshold by "
     "hand with --uncalibrated"
@@ -65,8 +68,10 @@ class Judge:
         model_id: the model whose scores are judged; a point of another model is refused.
         points: the ladder, in any order.
         target_fmr: the FMR that a 1:1 decision must hold, in (0, 1). None takes the ladder's strictest
-            rung that is no stricter than `DEFAULT_TARGET_FMR` (or its loosest, if all are stricter);
-            every decision says which.
+            rung that is no stricter than `DEFAULT_TARGET_FMR` (or its loosest, if all are stricter), but none
+            looser than `LOOSEST_DEFAULT_FMR` and none that was chosen for a limit on rejections; every
+            decision says which. A rate that no rung holds is not refused here but by every ruling:
+            ask `one_to_one` first where a program must know at its start.
         target_far: the FAR that a 1:1 transaction must hold, in (0, 1), in place of `target_fmr`: who
             cannot be captured cannot be accepted, so FAR = FMR (1 - FTA) <= FMR.
         target_fpir: the FPIR that a 1:N decision must hold, in (0, 1). None takes `DEFAULT_TARGET_FPIR`,
@@ -126,11 +131,15 @@ class Judge:
         self._usable = tuple(
             p
             for p in self._points
-            if p.score_space != ScoreSpace.FOREIGN and (allow_extrapolated or not p.extrapolated)
+            if p.score_space != ScoreSpace.FOREIGN
+            and (allow_extrapolated or not p.extrapolated)
+            and not p.failed_its_test
         )
+        self._unasked = tuple(p for p in self._usable if p.limits_false_matches)
         self._uncalibrated = uncalibrated
         self._attempts = attempts
         self.target_far = target_far
+        self._own_fmr = target_fmr is None and target_far is None
         self.target_fmr = self._default_target() if target_fmr is None else target_fmr
         self.target_fpir = DEFAULT_TARGET_FPIR if target_fpir is None else target_fpir
         self._own_fpir = target_fpir is None
@@ -144,10 +153,12 @@ class Judge:
         asked, limit, held = f"FMR {self.target_fmr:g}", self.target_fmr, claim
         if self.target_far is not None:
             asked, limit, held = f"FAR {self.target_far:g}", self.target_far, far_claim
-        for point in self._usable:
+        for point in self._unasked if self._own_fmr else self._usable:
             if point.mode == "1:1" and at_most(held(point, attempts=self._attempts), limit):
                 return self._ruled(point)
-        way_out = "ask for a rate of the ladder (--fmr, --far)"
+        if self._own_fmr:
+            asked = f"a default of FMR <= {LOOSEST_DEFAULT_FMR:g}"
+        way_out = "ask for a rate of the ladder (--fmr, --far), or for a point by name (--point)"
         others = sorted({p.attempts for p in self._usable} - {1, self._attempts})
         if others:
             way_out += (
@@ -163,7 +174,8 @@ class Judge:
         limit = self.target_fmr if self.target_far is None else self.target_far
         if named is not None and named.mode == "1:1":
             limit = named.target_fmr
-        for point in self._usable if named is None else (named, *self._usable):
+        others = self._unasked if self._own_fmr else self._usable
+        for point in others if named is None else (named, *others):
             single = point.mode == "1:1" and point.attempts == 1 and _is_cosine(point)
             if single and at_most(point.target_fmr, limit):
                 return Ruling(point.threshold, point, in_words(point, attempts=1), calibrated=True)
@@ -176,7 +188,9 @@ class Judge:
         if self._uncalibrated is not None:
             return self._by_hand(self._uncalibrated)
         size = max(1, gallery_size)
-        among = self._usable if self._named is None else (self._named,)
+        among = self._unasked if self._own_fpir else self._usable
+        if self._named is not None:
+            among = (self._named,)
         cosine = [point for point in among if _is_cosine(point)]
         for point in sorted(cosine, key=lambda p: self._search_order(p, size)):
             times = _searches(point, size)
@@ -209,8 +223,8 @@ class Judge:
         return replace(ruling, message=ruling.message + over)
 
     def _default_target(self) -> float:
-        claims = [claim(p, attempts=self._attempts) for p in self._usable if p.mode == "1:1"]
-        claims = [rate for rate in claims if rate < 1.0]
+        claims = [claim(p, attempts=self._attempts) for p in self._unasked if p.mode == "1:1"]
+        claims = [rate for rate in claims if at_most(rate, LOOSEST_DEFAULT_FMR)]
         return min(
             (rate for rate in claims if rate >= DEFAULT_TARGET_FMR),
             default=max(claims, default=DEFAULT_TARGET_FMR),
