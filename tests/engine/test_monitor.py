@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
+import types
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
+from verify.engine.baseline import Baseline, baseline_from_facts, baseline_from_histogram
 from verify.engine.drift_log import DriftLog, read_drift_log
-from verify.engine.monitor import Baseline, baseline_from_histogram, monitor
-from verify.errors import DataError, StorageError, UsageError
+from verify.engine.drift_monitor import monitor
+from verify.errors import DataError, ModelMismatchError, StorageError, UsageError
 from verify.types import (
     Candidate,
     Capture,
@@ -233,3 +236,86 @@ def test_streams_are_judged_apart(tmp_path):
     assert not any("rejects" in alarm for w in report.windows if w.kind == "compare" for alarm in w.alarms)
     assert json.loads((tmp_path / "log").read_text().splitlines()[1])["kind"] == "compare"
     assert isinstance(baseline_from_histogram(name="x", edges=[0, 1], mated=[3]), Baseline)
+
+
+def facts_of(**changes: object):
+    """As much of a report as a baseline needs."""
+    rng = np.random.default_rng(6)
+    edges = np.linspace(-1, 1, 201)
+    mated = np.histogram(rng.normal(0.7, 0.1, 5000).clip(-1, 1), edges)[0].tolist()
+    return {
+        "model": {"model_id": MODEL},
+        "score_space": "cosine",
+        "mode": "1:1",
+        "sets": [{"test": {"fta": {"upper": 0.02}}}, {"test": {"fta": None}}],
+        "histogram": {"edges": edges.tolist(), "mated": mated},
+        **changes,
+    }
+
+
+def test_a_report_of_another_model_or_space_is_no_baseline(tmp_path):
+    rng = np.random.default_rng(7)
+    write(tmp_path / "log", rng.normal(0.7, 0.1, 400))
+    own = baseline_from_facts(facts_of(), name="report.json")
+    assert own.fta_upper == 0.02
+    assert not monitor(tmp_path / "log", baseline=own).alarmed
+    for strange in ({"model": {"model_id": "b" * 64}}, {"score_space": "llr"}):
+        other = baseline_from_facts(facts_of(**strange), name="report.json")
+        with pytest.raises(ModelMismatchError, match=f"(bbbbbbbbbbbb|llr).*{MODEL[:12]}, cosine"):
+            monitor(tmp_path / "log", baseline=other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"), [({"model": {}}, "no known model"), ({"mode": "1:N"}, "searches")]
+)
+def test_a_report_that_tells_nothing_of_claims_is_no_baseline(changes, told):
+    with pytest.raises(ModelMismatchError, match=told):
+        baseline_from_facts(facts_of(**changes), name="report.json")
+
+
+def test_of_several_models_a_baseline_judges_its_own(tmp_path):
+    rng = np.random.default_rng(9)
+    clock = ticking()
+    log = DriftLog(tmp_path / "log", clock=lambda: next(clock))
+    for score in rng.normal(0.7, 0.1, 100):
+        log(decision(score))
+        log(dataclasses.replace(decision(score - 0.5), model_id="b" * 64))
+    report = monitor(tmp_path / "log", baseline=baseline_from_facts(facts_of(), name="report.json"))
+    stability = {window.model_id[:1]: window.stability for window in report.windows}
+    assert stability["a"] is not None
+    assert stability["b"] is None
+    assert len(report.notes) == 1
+    assert "bbbbbbbbbbbb" in report.notes[0]
+
+
+def test_a_log_without_claims_is_not_judged_by_a_report_and_says_so(tmp_path):
+    log = DriftLog(tmp_path / "log")
+    for score in np.random.default_rng(10).normal(0.2, 0.1, 100):
+        log(decision(score, subject=None))
+    report = monitor(tmp_path / "log", baseline=baseline_from_facts(facts_of(), name="report.json"))
+    assert "no 1:1 claim" in report.notes[0]
+    assert not report.judged
+    assert "nothing was judged" in report.advice
+
+
+def test_an_empty_log_judges_nothing(tmp_path):
+    (tmp_path / "log").touch()
+    report = monitor(tmp_path / "log")
+    assert not report.judged
+    assert not report.alarmed
+    assert "too few decisions" in report.advice
+
+
+def test_the_python_way_is_on_the_front(tmp_path):
+    import verify.engine as front
+
+    assert front.DriftLog is DriftLog
+    assert callable(front.monitor)
+    for name in front.__all__:
+        assert not isinstance(getattr(front, name), types.ModuleType)
+    with pytest.raises(AttributeError, match="drift_logs"):
+        front.drift_logs  # noqa: B018
+    log = front.DriftLog(tmp_path / "log")
+    log(decision(0.7))
+    log.record(decision(0.6))
+    assert [one.score for one in front.read_drift_log(tmp_path / "log")] == [0.7, 0.6]

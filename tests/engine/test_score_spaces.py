@@ -357,3 +357,13 @@ def test_a_failing_observer_changes_no_decision(caplog: pytest.LogCaptureFixture
         assert not verifier.compare("anna-1", "bob-2").accepted
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert "decision stands: OSError: disk full at accept" in caplog.text
+
+
+def test_a_failed_capture_stands_where_its_score_would_have_been() -> None:
+    verifier = opened(llr_point())
+    verifier.enroll("anna", ["anna-1@0.6"])
+    nobody = verifier.match("bob", "bob-1@0.6")
+    for found in (verifier.match("anna", "!empty"), verifier.compare("anna-1", "!empty"), nobody):
+        assert found.outcome is Outcome.NO_DECISION
+        assert found.score_space == "llr"  # else the drift log counts it among another ladder's decisions
+        assert found.score is None

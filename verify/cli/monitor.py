@@ -10,11 +10,11 @@ import click
 from verify.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from verify.engine.monitor import Baseline
+    from verify.engine.drift_monitor import DriftReport
 
 PATH = click.Path(path_type=Path)
 COLUMNS = ("decisions", "from", "until", "rejected", "no capture", "stability", "alarms")
-EXIT_ALARM = 1
+EXIT_QUIET, EXIT_ALARM, EXIT_NOT_JUDGED = 0, 1, 3
 
 
 @click.command()
@@ -29,24 +29,37 @@ def monitor(*, log: Path, baseline: Path | None, window: int, confidence: float,
     """Judge the drift log LOG: have scores moved, are more claims rejected, do more captures fail?
 
     `verify match|compare|identify --drift-log LOG` (or VERIFY_DRIFT_LOG) writes it: scores and outcomes,
-    no media, no templates, no subject ids. Exit codes: 0 no alarm, 1 alarm.
+    no media, no templates, no subject ids. The report must be of the model and the score space in use.
+
+    Exit codes: 0 no alarm, 1 alarm, 3 nothing could be judged yet.
 
     Example: verify monitor door.drift.jsonl --baseline report.json
     """
-    from verify.engine.monitor import monitor as judge
+    from verify.engine.baseline import baseline_from_facts
+    from verify.engine.drift_monitor import monitor as judge
+    from verify.report.facts import read_facts
 
-    expected = _baseline(baseline) if baseline is not None else None
+    expected = None if baseline is None else baseline_from_facts(read_facts(baseline), name=str(baseline))
     report = judge(log, baseline=expected, window=window, confidence=confidence)
     if as_json:
         print_json(
             {
                 "alarmed": report.alarmed,
+                "judged": report.judged,
                 "advice": report.advice,
                 "windows": report.windows,
                 "too_few": report.too_few,
+                "notes": report.notes,
             }
         )
-        return EXIT_ALARM if report.alarmed else 0
+    else:
+        _show(report)
+    if report.alarmed:
+        return EXIT_ALARM
+    return EXIT_QUIET if report.judged else EXIT_NOT_JUDGED
+
+
+def _show(report: DriftReport) -> None:
     streams = dict.fromkeys((w.kind, w.modality, w.model_id, w.score_space) for w in report.windows)
     for stream in streams:
         kind, modality, model_id, space = stream
@@ -66,20 +79,6 @@ def monitor(*, log: Path, baseline: Path | None, window: int, confidence: float,
         print_table(COLUMNS, rows, title=f"{kind}, {modality} {model_id[:12]}, {space}")
     for name, count in report.too_few.items():
         click.echo(f"{name}: {count} decisions, too few to judge")
+    for note in report.notes:
+        click.echo(note)
     click.secho(report.advice, bold=True)
-    return EXIT_ALARM if report.alarmed else 0
-
-
-def _baseline(path: Path) -> Baseline:
-    from verify.engine.monitor import baseline_from_histogram
-    from verify.report.facts import read_facts
-
-    facts = read_facts(path)
-    uppers = [fta["upper"] for one in facts["sets"] if (fta := one["test"]["fta"]) is not None]
-    histogram = facts["histogram"]
-    return baseline_from_histogram(
-        name=str(path),
-        edges=histogram["edges"],
-        mated=histogram["mated"],
-        fta_upper=max(uppers, default=None),
-    )

@@ -49,13 +49,13 @@ def decide_claim(bench: Bench, gallery: Gallery, subject_id: str, source: Source
         gallery, subject_id, model_id=bench.model.model_id, with_quality=_asks_quality(ruling)
     )
     if reference is None:
-        return _no_reference(bench, gallery, subject_id)
+        return _no_reference(bench, gallery, subject_id, space=ruling.score_space)
     if ruling.threshold is None:
         return undecided(Reason.NO_OPERATING_POINT, ruling.message, model=bench.model, parties=claimed)
     probe = bench.capturer.capture(source, policy=bench.probing)
     parties = Parties(subject_id, probe=probe)
     if not probe.ok:
-        return not_captured(probe, model=bench.model, parties=parties)
+        return not_captured(probe, model=bench.model, parties=parties, space=ruling.score_space)
     return _judged(bench, ruling, reference, probe, parties)
 
 
@@ -68,7 +68,7 @@ def decide_pair(bench: Bench, reference: Source, probe: Source) -> Decision:
     parties = Parties(probe=second, reference=first)
     for capture in (first, second):
         if not capture.ok:
-            return not_captured(capture, model=bench.model, parties=parties)
+            return not_captured(capture, model=bench.model, parties=parties, space=ruling.score_space)
     return _judged(bench, ruling, captured_side(first), second, parties)
 
 
@@ -117,13 +117,13 @@ def _judged(bench: Bench, ruling: Ruling, reference: Side, probe: Capture, parti
     return decided(score, ruling, model=bench.model, parties=parties)
 
 
-def _no_reference(bench: Bench, gallery: Gallery, subject_id: str) -> Decision:
+def _no_reference(bench: Bench, gallery: Gallery, subject_id: str, *, space: str) -> Decision:
     model, claimed = bench.model, Parties(subject_id)
     if any(record.modality is model.modality for record in gallery.records(subject_id)):
         message = mismatch_message(model, gallery)
-        return undecided(Reason.MODEL_MISMATCH, message, model=model, parties=claimed)
+        return undecided(Reason.MODEL_MISMATCH, message, model=model, parties=claimed, space=space)
     message = f"no {model.modality.value} reference for subject {subject_id!r}: `verify enroll` first"
-    return undecided(Reason.UNKNOWN_SUBJECT, message, model=model, parties=claimed)
+    return undecided(Reason.UNKNOWN_SUBJECT, message, model=model, parties=claimed, space=space)
 
 
 def _asks_quality(ruling: Ruling) -> bool:

@@ -54,7 +54,11 @@ class LoggedDecision:
 
 
 class DriftLog:
-    """Appends decisions to a file; give its `record` to ``Verifier(on_decision=...)``. Safe across threads.
+    """Appends decisions to a file; may itself be given as ``on_decision``. Safe across threads.
+
+    >>> from verify.engine import DriftLog, Verifier
+    >>> def at_the_door():
+    ...     return Verifier.open("face", gallery="people.db", on_decision=DriftLog("door.drift.jsonl"))
 
     Args:
         path: the file; made on the first decision, readable by its owner only.
@@ -64,6 +68,10 @@ class DriftLog:
     def __init__(self, path: Path | str, *, clock: Callable[[], datetime] | None = None) -> None:
         self.path = Path(path)
         self._clock = clock or (lambda: datetime.now(UTC))
+
+    def __call__(self, decision: Decision | Identification) -> None:
+        """The same as `record`."""
+        self.record(decision)
 
     def record(self, decision: Decision | Identification) -> None:
         """Append one decision.
@@ -119,6 +127,9 @@ def read_drift_log(path: Path | str) -> Iterator[LoggedDecision]:
         DataError: no such file, or a line other than the last that is no decision; names it.
     """
     path = Path(path)
+    if not path.exists():
+        msg = f"{path}: no such file; a drift log is written by --drift-log, VERIFY_DRIFT_LOG or `DriftLog`"
+        raise DataError(msg)
     try:
         with path.open(encoding="utf-8", errors="strict") as file:
             for number, line in enumerate(file, start=1):
@@ -127,7 +138,8 @@ def read_drift_log(path: Path | str) -> Iterator[LoggedDecision]:
                 if line.strip():
                     yield _parsed(line, where=f"{path}, line {number}")
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: cannot be read as a drift log ({error})"
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        msg = f"{path}: cannot be read as a drift log ({why})"
         raise DataError(msg) from error
 
 

@@ -187,8 +187,8 @@ def _not_enrolled(
             f"no {modality.value} reference for subject {subject_id!r}: `verify enroll` first",
         )
     message = (
-        f"subject {subject_id!r} has no {modality.value} templates of model {', '.join(missing)}: enrol the same samples "
-        f"again with all {len(panel.capturers)} models in use"
+        f"subject {subject_id!r} has no {modality.value} templates of model {', '.join(missing)}: enrol the same "
+        f"samples again with all {len(panel.capturers)} models in use"
     )
     return Reason.MODEL_MISMATCH, message
 
@@ -197,7 +197,8 @@ def _nobody(panel: Panel, heard: Mapping[str, Heard], parties: Parties) -> Decis
     failed = next((one for one in heard.values() if one.failure is not None), next(iter(heard.values())))
     messages = "; ".join(dict.fromkeys(one.message for one in heard.values() if one.message))
     reason = failed.failure or Reason.MISSING_FILE
-    found = undecided(reason, messages, model=panel.model, parties=parties)
+    space = panel.bar(panel.everyone).ruling.score_space
+    found = undecided(reason, messages, model=panel.model, parties=parties, space=space)
     return dataclasses.replace(found, parts=_parts(panel, heard, {}))
 
 

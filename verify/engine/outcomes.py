@@ -50,9 +50,24 @@ def decided(scored: Scored, ruling: Ruling, *, model: Model, parties: Parties) -
 
 
 def undecided(
-    reason: Reason, message: str, *, model: Model, parties: Parties, ruling: Ruling | None = None
+    reason: Reason,
+    message: str,
+    *,
+    model: Model,
+    parties: Parties,
+    ruling: Ruling | None = None,
+    space: str = "cosine",
 ) -> Decision:
-    """No decision: no score, and nothing that it was held against."""
+    """No decision: no score, and nothing that it was held against.
+
+    Args:
+        reason: as a code.
+        message: in words.
+        model: that would have decided.
+        parties: who was to be compared.
+        ruling: by which a score was to be judged, where it came to that.
+        space: without a ruling: in which score space there would have been a score.
+    """
     point = None if ruling is None else ruling.point
     return Decision(
         outcome=Outcome.NO_DECISION,
@@ -64,13 +79,14 @@ def undecided(
         subject_id=parties.subject_id,
         probe=parties.probe,
         reference=parties.reference,
-        score_space="cosine" if point is None else point.score_space,
+        score_space=space if point is None else point.score_space,
     )
 
 
-def not_captured(failed: Capture, *, model: Model, parties: Parties) -> Decision:
-    """No decision, because a sample gave no template."""
-    return undecided(failed.failure or Reason.INVALID_SAMPLES, failed.message, model=model, parties=parties)
+def not_captured(failed: Capture, *, model: Model, parties: Parties, space: str) -> Decision:
+    """No decision, because a sample gave no template; `space` is where its score would have been."""
+    reason = failed.failure or Reason.INVALID_SAMPLES
+    return undecided(reason, failed.message, model=model, parties=parties, space=space)
 
 
 def identified(

@@ -39,7 +39,9 @@ class Verifier:
         gallery: where references live; None allows `compare` only.
         operating_points: the ladder of thresholds; None takes the bundle's own.
         cohorts: folder of the cohort files that points in a norm space need; None takes the bundle's.
-        target_fmr: FMR that 1:1 decisions must hold; None takes the ladder's default rung, see `Judge`.
+        target_fmr: FMR that 1:1 decisions must hold; None takes the ladder's default rung, see `Judge`. A
+            rate that no operating point holds raises nothing here: every decision is then no decision and says
+            what the ladder has. ``verifier.judge.one_to_one()`` tells at the start which threshold will decide.
         target_far: FAR that 1:1 transactions must hold, in place of `target_fmr`.
         target_fpir: FPIR that 1:N decisions must hold; None takes 0.01, see `Judge`.
         uncalibrated: raw cosine threshold given by hand; every result then says so.
@@ -48,9 +50,10 @@ class Verifier:
         allow_extrapolated: use operating points that no trials support, only a fitted tail.
         faces: ``refuse`` makes a probe with several faces a no-decision (small ones in the background
             do not count), ``largest`` decides on the most prominent face. Enrolment always refuses.
-        on_decision: called after each match, compare and identify that ends in a result (no-decisions
-            too), with a copy whose templates' vectors are empty. What it raises is logged as a warning
-            under ``verify.engine``; the decision stands. It may be called from several threads at once.
+        on_decision: ``DriftLog(path)`` of `verify.engine`, for `verify monitor`, or any function: called
+            after each match, compare and identify that ends in a result (no-decisions too), with a copy whose
+            templates' vectors are empty. What it raises is logged as a warning under ``verify.engine``; the
+            decision stands. It may be called from several threads at once.
         clock: gives the time of an enrolment, in UTC.
 
     Raises:

@@ -1,8 +1,8 @@
 """Is the engine still living in the world that it was calibrated in?
 
 The drift log is cut into windows of decisions of one kind, model and score space. Each window is held
-against a baseline: the mated scores of the calibration report for 1:1 claims, else the log's own first
-window. Three alarms:
+against a baseline: the mated scores of the calibration report for 1:1 claims of the same model in the same score
+space, else the log's own first window. Three alarms:
 
 - *scores moved*: the population stability index of the window is past the rule of thumb and past chance.
 - *rejects*: of the decided 1:1 claims more were rejected than the operating point's FNMR bound allows,
@@ -15,13 +15,12 @@ An alarm says look, and calibrate again on fresh data of the same kind; it prove
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from verify.engine.baseline import BINS, Baseline
 from verify.engine.drift_log import LoggedDecision, read_drift_log
-from verify.errors import DataError, UsageError
+from verify.errors import ModelMismatchError, UsageError
 from verify.metrics.intervals import clopper_pearson
 from verify.metrics.stability import Stability, bin_counts, population_stability, quantile_edges
 
@@ -30,29 +29,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    Key = tuple[str, str, str, str]  # kind, modality, model_id, score space
 
 DEFAULT_WINDOW = 500
 MIN_WINDOW = 50  # fewer decisions tell nothing but noise
 _CLAIM = "match"
-_BINS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What is held to be normal.
-
-    Attributes:
-        name: where it comes from, in words.
-        edges: (E,) inner bin edges, ascending.
-        counts: (E + 1,) scores in the bins.
-        fta_upper: upper bound of the failure-to-acquire rate; None if not known.
-    """
-
-    name: str
-    edges: NDArray[np.float64] = field(repr=False)
-    counts: NDArray[np.int64] = field(repr=False)
-    fta_upper: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +64,13 @@ class Window:
     stability: Stability | None
     alarms: tuple[str, ...]
 
+    @property
+    def judged(self) -> bool:
+        """Whether it was held against anything: a first window without a report may only be a baseline."""
+        return self.stability is not None or (
+            self.kind == _CLAIM and self.decided > 0 and self.expected_fnmr is not None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
@@ -92,36 +80,23 @@ class DriftReport:
         windows: in order of time within each stream of one kind, model and score space.
         too_few: streams with fewer than `MIN_WINDOW` decisions -> how many.
         advice: what to do, in a sentence.
+        notes: which decisions the baseline did not speak for.
     """
 
     windows: tuple[Window, ...]
     too_few: Mapping[str, int]
     advice: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Whether any window was judged; if not, no alarm means nothing."""
+        return any(window.judged for window in self.windows)
 
     @property
     def alarmed(self) -> bool:
         """Whether any window has an alarm."""
         return any(window.alarms for window in self.windows)
-
-
-def baseline_from_histogram(
-    *, name: str, edges: Sequence[float], mated: Sequence[int], fta_upper: float | None = None
-) -> Baseline:
-    """A baseline out of a report's histogram of mated scores, merged into about ten equal shares.
-
-    Raises:
-        DataError: edges and counts that do not fit, or no mated scores.
-    """
-    borders, counts = np.asarray(edges, dtype=np.float64), np.asarray(mated, dtype=np.int64)
-    if borders.ndim != 1 or counts.shape != (borders.size - 1,) or counts.sum() == 0 or (counts < 0).any():
-        msg = f"{name}: holds no histogram of mated scores (edges {borders.shape}, counts {counts.shape})"
-        raise DataError(msg)
-    share = np.cumsum(counts) / counts.sum()
-    places = np.unique(np.searchsorted(share, np.arange(1, _BINS) / _BINS))
-    places = places[(places + 1 < borders.size - 1)]
-    inner = borders[places + 1]
-    merged = np.add.reduceat(counts, np.append(0, places + 1)) if places.size else np.array([counts.sum()])
-    return Baseline(name=name, edges=inner, counts=merged, fta_upper=fta_upper)
 
 
 def monitor(
@@ -135,13 +110,15 @@ def monitor(
 
     Args:
         path: the log.
-        baseline: for the scores of 1:1 claims; None takes each stream's first window.
+        baseline: for the scores of 1:1 claims of its model in its score space; other streams, and all
+            without one, are held against their own first window.
         window: decisions a window, at least `MIN_WINDOW`.
         confidence: of each alarm; high, because many windows are looked at.
 
     Raises:
         UsageError: a window below `MIN_WINDOW`, or a confidence outside (0.5, 1).
         DataError: the log cannot be read.
+        ModelMismatchError: the log has 1:1 claims, and the baseline speaks for none of them.
     """
     if window < MIN_WINDOW:
         msg = f"window must be at least {MIN_WINDOW} decisions, not {window}: fewer tell nothing but noise"
@@ -149,18 +126,44 @@ def monitor(
     if not 0.5 < confidence < 1.0:  # noqa: PLR2004
         msg = f"confidence must lie inside (0.5, 1), for example 0.999, not {confidence}"
         raise UsageError(msg)
-    streams: defaultdict[tuple[str, str, str, str], list[LoggedDecision]] = defaultdict(list)
+    streams: defaultdict[Key, list[LoggedDecision]] = defaultdict(list)
     for one in read_drift_log(path):
         streams[one.kind, one.modality, one.model_id, one.score_space].append(one)
+    notes = [] if baseline is None else _notes(baseline, streams)
     windows: list[Window] = []
     too_few: dict[str, int] = {}
     for (kind, modality, model_id, space), decisions in streams.items():
         if len(decisions) < MIN_WINDOW:
-            too_few[f"{kind}, {modality} {model_id[:12]}, {space}"] = len(decisions)
+            too_few[_in_words((kind, modality, model_id, space))] = len(decisions)
             continue
-        own = baseline if kind == _CLAIM else None
+        speaks = baseline is not None and baseline.speaks_for(model_id=model_id, score_space=space)
+        own = baseline if kind == _CLAIM and speaks else None
         windows += _stream(decisions, baseline=own, size=window, confidence=confidence)
-    return DriftReport(tuple(windows), too_few, _advice(windows))
+    return DriftReport(tuple(windows), too_few, _advice(windows), tuple(notes))
+
+
+def _notes(baseline: Baseline, streams: Iterable[Key]) -> list[str]:
+    """Which decisions the baseline does not speak for."""
+    claims = [key for key in streams if key[0] == _CLAIM]
+    strange = [key for key in claims if not baseline.speaks_for(model_id=key[2], score_space=key[3])]
+    if not claims:
+        return [f"no 1:1 claim is in the log: {baseline.name} says nothing about the rest"]
+    if len(strange) == len(claims):
+        msg = (
+            f"{baseline.name}: is of {baseline.kind}, but the log's claims are of "
+            f"{'; '.join(f'model {key[2][:12]}, {key[3]}' for key in strange)}: scores of two models or score spaces "
+            "are never held against each other; give the report of the model in use, or leave the baseline out"
+        )
+        raise ModelMismatchError(msg)
+    return [
+        f"{_in_words(key)}: {baseline.name} is of {baseline.kind}, so its own first window is the baseline"
+        for key in strange
+    ]
+
+
+def _in_words(key: Key) -> str:
+    kind, modality, model_id, space = key
+    return f"{kind}, {modality} {model_id[:12]}, {space}"
 
 
 def _stream(
@@ -186,7 +189,7 @@ def _own_baseline(part: Sequence[LoggedDecision], *, confidence: float) -> Basel
     scores = _scores(part)
     if len(scores) < MIN_WINDOW:
         return None
-    edges = quantile_edges(scores, bins=_BINS)
+    edges = quantile_edges(scores, bins=BINS)
     failures = sum(one.capture_failed for one in part)
     upper = clopper_pearson(failures, trials=len(part), confidence=confidence)[1]
     return Baseline("the log's first window", edges, bin_counts(scores, edges=edges), fta_upper=upper)
@@ -247,6 +250,11 @@ def _window(part: Sequence[LoggedDecision], *, reference: Baseline | None, confi
 def _advice(windows: Sequence[Window]) -> str:
     if not windows:
         return f"too few decisions to judge: {MIN_WINDOW} of one kind and model are needed"
+    if not any(window.judged or window.alarms for window in windows):
+        return (
+            "nothing was judged: the first window of a log is its own baseline; give the calibration report as one "
+            "(--baseline), a smaller --window, or wait for more decisions"
+        )
     latest: dict[tuple[str, str, str], Window] = {}
     for window in windows:
         latest[window.kind, window.model_id, window.score_space] = window
