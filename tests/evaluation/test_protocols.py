@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -12,6 +13,7 @@ import pytest
 from tests.evaluation.people import MODEL_ID, PeopleCapturer, write_people
 from verify.cli import main
 from verify.data.manifest import read_manifest
+from verify.data.splits import TEST, split_subjects
 from verify.errors import InsufficientTrialsError, UsageError
 from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.embeddings import embed_all
@@ -217,3 +219,101 @@ def test_searching_scores_without_templates_is_refused(source):
 
     with pytest.raises(UsageError, match="no templates"):
         measured(Scores(), gallery_sizes=[3])
+
+
+def remembered(source, **changes: object) -> dict[str, object]:
+    """What a point of a calibration on this source records of its people."""
+    split = split_subjects(source.subjects, name=source.name, seed=7)
+    one = {"set": source.name, "data_sha256": source.data_sha256, "split_sha256": split.sha256}
+    return {"seed": 7, "sets": [{"set": "others", "data_sha256": "", "split_sha256": ""}, one | changes]}
+
+
+@pytest.mark.parametrize("changes", [{}, {"data_sha256": "0" * 64}, {"set": "copy of people"}])
+def test_people_who_calibrated_are_no_proof_and_every_verdict_says_so(source, changes):
+    points = [point(0.999, data=remembered(source, **changes)), point(0.999, name="other")]
+    facts = measured(source, points)
+    own, other = facts["verdicts"]
+    assert own["verdict"] == "PASS"
+    assert "on people who took part in the calibration" in own["message"]
+    assert "on these people" in other["message"]
+    assert facts["notes"][0].startswith("THESE PEOPLE CALIBRATED THE THRESHOLDS")
+    assert "face-fmr," in facts["notes"][0]
+
+
+def test_other_people_of_the_same_name_are_asked_after(source):
+    strange = remembered(source, data_sha256="0" * 64, split_sha256="1" * 64)
+    facts = measured(source, [point(0.999, data=strange)])
+    assert "on these people" in facts["verdicts"][0]["message"]
+    assert "a set called people" in facts["notes"][0]
+    elsewhere = remembered(source, set="lfw", data_sha256="0" * 64)
+    assert "outside of these sets" in measured(source, [point(0.999, data=elsewhere)])["notes"][0]
+
+
+def test_the_half_that_chose_no_threshold_can_be_looked_at_alone(source):
+    testers = set(split_subjects(source.subjects, name="people", seed=7).subjects(TEST))
+    points = [point(0.999, target=1e-3, data=remembered(source))]
+    facts = measured(source, points, test_half=True, gallery_sizes=[5])
+    assert facts["sets"][0]["test"]["subjects"] == len(testers)
+    assert 0 < len(testers) < len(source.subjects)
+    assert all("the calibration's own test subjects" in one["message"] for one in facts["verdicts"])
+    assert "chose no threshold" in facts["notes"][0]
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"sets": "celeba", "seed": 7}, {"sets": [None, {"set": 3}], "seed": "x"}, {"seed": True}]
+)
+def test_without_what_calibrated_there_is_no_half(source, data):
+    assert "on these people" in measured(source, [point(0.999, data=data)])["verdicts"][0]["message"]
+    with pytest.raises(UsageError, match="--test-half"):
+        measured(source, [point(0.999, data=data)], test_half=True)
+    unsplit = remembered(source) | {"seed": None}
+    with pytest.raises(UsageError, match="no split"):
+        measured(source, [point(0.999, data=unsplit)], test_half=True)
+
+
+def test_a_calibration_is_recognised_by_the_evaluation_of_its_people(run, people, capsys):
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "calibrate",
+                str(people),
+                "--model",
+                "face",
+                "--target-fmr",
+                "0.2",
+                "-o",
+                "points.json",
+                "--no-report",
+            ]
+        )
+    capsys.readouterr()
+    asked = (people, "--model", "face", "--operating-points", "points.json", "--no-report")
+    _, out, _ = run(*asked)
+    assert "on people who took part in the calibration" in out
+    assert "THESE PEOPLE CALIBRATED" in out
+    _, out, _ = run(*asked, "--test-half")
+    assert "on the calibration's own test subjects" in out
+
+
+def test_a_point_chosen_for_rejections_is_held_to_both_of_its_promises(source):
+    kept, loose, blind = measured(
+        source,
+        [
+            point(-0.9, target=0.9999, name="kept", asked_kind="fnmr", asked_rate=0.1),
+            point(-0.9, target=0.5, name="loose", asked_kind="fnmr", asked_rate=0.1),
+            point(0.999, target=0.5, name="blind", asked_kind="fnmr", asked_rate=0.1),
+        ],
+    )["verdicts"]
+    assert "the promised FNMR 0.1 was" in kept["message"]
+    assert (kept["asked_kind"], kept["asked_rate"]) == ("fnmr", 0.1)
+    assert [loose["verdict"], blind["verdict"]] == ["FAIL", "FAIL"]
+
+
+def test_searches_pass_over_what_the_engine_passes_over(source):
+    failed = point(0.3, target=1e-3, name="failed")
+    failed = dataclasses.replace(failed, fmr=Rate(5, 1000, 0.01))
+    chosen = point(
+        0.2, target=1e-3, name="fnir", mode="1:N", gallery_size=20, asked_kind="fnir", asked_rate=0.1
+    )
+    facts = measured(source, [failed, chosen, point(0.9, target=1e-3)], gallery_sizes=[10])
+    assert [v["threshold"] for v in facts["verdicts"] if v["asked_kind"] == "fpir"] == [0.9]

@@ -29,6 +29,9 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--operating-points", type=PATH, help="Thresholds to hold the trials against; default: the model's own."
 )
+@click.option(
+    "--test-half", is_flag=True, help="DATA calibrated the thresholds: take only the half that chose none."
+)
 @click.option("--groups", multiple=True, metavar="COLUMN", help="Rates by this column; default: all.")
 @click.option(
     "--quality", multiple=True, metavar="MEASURE", help="Rates by this measure; default: usual ones."
@@ -49,7 +52,8 @@ def evaluate(*, as_json: bool, **options: Any) -> int:
 
     DATA is a folder with one sub-folder a subject, or a CSV with the columns subject,path: all pairs are compared.
     With --trial-list the listed pairs are, LFW's in its ten folds. With --gallery-size galleries are drawn and
-    searched. Each operating point of the model is held against these people: PASS or FAIL.
+    searched. Each operating point of the model is held against these people: PASS or FAIL. People who took part in
+    its calibration are no proof for strangers, and the verdict says so.
 
     Exit codes: 0 every operating point kept its promise, 1 one did not, 4 the data cannot tell.
 

@@ -46,6 +46,7 @@ def run(options: Mapping[str, Any], *, as_json: bool) -> int:
         quality=options["quality"],
         confidence=options["confidence"],
         seed=options["seed"],
+        test_half=options["test_half"],
     )
     written = [] if page is None else _write(page, facts)
     if as_json:

@@ -19,25 +19,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from verify import __version__
-from verify.errors import InsufficientTrialsError
+from verify.errors import InsufficientTrialsError, UsageError
 from verify.evaluation.analysis import (
     curve,
     dependence,
     evidence,
-    far_frr,
-    fmr_of,
     fnmr_of,
-    fta_of,
     histogram,
-    rate_facts,
     side_facts,
 )
 from verify.evaluation.breakdowns import by_group, by_quality
 from verify.evaluation.facts_of import ATTACKS
+from verify.evaluation.familiar import tested_only, told, whom
 from verify.evaluation.figures import Figure
 from verify.evaluation.prepare import possible_non_mated, prepare
+from verify.evaluation.promises import judged_by, verdict
 from verify.evaluation.search_protocol import identification
-from verify.evaluation.spaces import LlrSource
 from verify.evaluation.trial_lists import TrialListSource
 from verify.facts import SCHEMA
 from verify.metrics.folds import fold_accuracy
@@ -49,7 +46,7 @@ if TYPE_CHECKING:
 
     from verify.evaluation.side import Side
     from verify.evaluation.sources import TrialSource
-    from verify.facts import CalibrationFacts, SetFacts, SideFacts, Verdict
+    from verify.facts import CalibrationFacts, SetFacts, SideFacts
     from verify.types import OperatingPoint
 
 AT_FMR = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -80,8 +77,11 @@ def evaluate(
     model: Mapping[str, Any] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
+    test_half: bool = False,
 ) -> CalibrationFacts:
     """Measure a source's trials, all of its subjects taken together.
+
+    People who took part in the calibration of a point are no strangers to it: its verdict and the first note say so.
 
     Args:
         source: of raw scores.
@@ -96,12 +96,19 @@ def evaluate(
         model: name, modality and preprocessing of the model; None for score files.
         confidence: of the one-sided bounds.
         seed: of whatever is sampled.
+        test_half: of people who calibrated the points, take only those who chose no threshold.
 
     Raises:
         InsufficientTrialsError: no mated or no non-mated trials.
-        UsageError: searches over a source that is no embedded media, or a group or measure it does not have.
+        UsageError: searches over a source that is no embedded media, a group or measure it does not have, or
+            `test_half` of people who did not calibrate the points, or of listed trials.
     """
     everyone = np.ones(len(source.subjects), dtype=bool)
+    if test_half:
+        if isinstance(source, TrialListSource):
+            msg = f"{source.name}: --test-half goes with all pairs; a list's pairs may cross the halves"
+            raise UsageError(msg)
+        everyone = tested_only(points, source)
     side = prepare(source, everyone, part="listed" if isinstance(source, TrialListSource) else "given")
     if not side.mated.size:
         msg = f"{source.name}: there is no mated trial, so no FNMR can be measured: bring two samples of a subject"
@@ -110,17 +117,20 @@ def evaluate(
         point for point in points if point.norm is None and point.fusion is None and point.attempts == 1
     ]
     verdicts = [
-        _verdict(point, judged, source.name, confidence=confidence)
-        for point, judged in _judged(source, side, usable)
+        verdict(
+            point, judged, source.name, confidence=confidence, whom=whom(point, source, test_half=test_half)
+        )
+        for point, judged in judged_by(source, side, usable)
     ]
     found = evidence(side, side, seed=seed)
     figures = _figures(source, side, found)
     searches, search_figures, more = identification(
-        source, points=usable, sizes=gallery_sizes, confidence=confidence, seed=seed
-    )
+        source, points=usable, sizes=gallery_sizes, confidence=confidence, seed=seed, among=everyone,
+        whom=lambda point: whom(point, source, test_half=test_half),
+    )  # fmt: skip
     plain = _plain_threshold(usable, fallback=side.non_mated.threshold_at_fmr(1e-3))
     notes = [
-        *_calibrated_on(usable),
+        *told(usable, source, test_half=test_half),
         "nothing was chosen on these trials, unless a line says so: the thresholds of the verdicts are the model's own",
         "Cllr, DCF and reliability are of a map fitted to these same trials: at their best, not at their most honest",
         *(f"{point.name} was left out: {point.score_space} needs its cohort or its other models"
@@ -166,16 +176,6 @@ def evaluate(
     }
 
 
-def _calibrated_on(points: Sequence[OperatingPoint]) -> list[str]:
-    """Where the thresholds come from: whoever is in there is no stranger to them."""
-    sets = dict.fromkeys(str(one["set"]) for point in points for one in point.data.get("sets", ()))
-    if not sets:
-        return []
-    return [
-        f"the thresholds were calibrated on {', '.join(sets)}: the verdicts speak for people outside of these sets"
-    ]
-
-
 def _protocol(source: TrialSource, gallery_sizes: Sequence[int]) -> str:
     if gallery_sizes:
         return "open-set identification"
@@ -188,56 +188,6 @@ def _plain_threshold(points: Sequence[OperatingPoint], *, fallback: float) -> fl
     """A threshold on plain scores for the look at who errs."""
     cosine = [p.threshold for p in points if p.mode == "1:1" and p.score_space == ScoreSpace.COSINE]
     return cosine[len(cosine) // 2] if cosine else fallback
-
-
-def _judged(
-    source: TrialSource, plain: Side, points: Sequence[OperatingPoint]
-) -> list[tuple[OperatingPoint, Side]]:
-    """Each 1:1 point with the trials in its own score space; a space is prepared once."""
-    spaces: dict[str, Side] = {}
-    found = []
-    for point in points:
-        if point.mode != "1:1":
-            continue
-        if point.score_space != ScoreSpace.LLR or point.llr is None:
-            found.append((point, plain))
-            continue
-        key = repr(point.llr)
-        if key not in spaces:
-            spaces[key] = prepare(LlrSource(source, mapping=point.llr), plain.among, part="given")
-        found.append((point, spaces[key]))
-    return found
-
-
-def _verdict(point: OperatingPoint, side: Side, name: str, *, confidence: float) -> Verdict:
-    fmr = fmr_of(side, threshold=point.threshold, confidence=confidence)
-    fnmr = fnmr_of(side, threshold=point.threshold, confidence=confidence)
-    fta = fta_of(side, confidence=confidence)
-    far, frr = far_frr(
-        None if fmr is None else fmr.value, None if fnmr is None else fnmr.value, fta.value if fta else None
-    )
-    held = fmr is not None and fmr.value <= point.target_fmr
-    said = "kept" if held else "exceeded"
-    rate = (
-        "unknown"
-        if fmr is None
-        else f"{fmr.value:.3g} ({fmr.errors:,} of {fmr.trials:,}, at most {fmr.upper:.3g})"
-    )
-    return {
-        "asked_kind": "fmr",
-        "asked_rate": point.target_fmr,
-        "target_fmr": point.target_fmr,
-        "threshold": point.threshold,
-        "calibration": rate_facts(point.calibration_fmr),
-        "fmr": rate_facts(fmr),
-        "fnmr": rate_facts(fnmr),
-        "far": far,
-        "frr": frr,
-        "verdict": "PASS" if held else "FAIL",
-        "extrapolated": point.extrapolated,
-        "governed_by": name,
-        "message": f"{point.name}: the promised FMR {point.target_fmr:g} was {said} on these people: {rate}",
-    }
 
 
 def _figures(source: TrialSource, side: Side, found: Mapping[str, Any] | None) -> list[Figure]:

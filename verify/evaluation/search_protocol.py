@@ -10,13 +10,16 @@ import numpy as np
 from verify.errors import InsufficientTrialsError, UsageError
 from verify.evaluation.analysis import rate_facts, search_scores
 from verify.evaluation.embedded_source import EmbeddedSource
+from verify.evaluation.familiar import STRANGERS
 from verify.evaluation.figures import Figure
 from verify.metrics.one_to_n import fpir_if_independent
 from verify.metrics.rates import threshold_at_fmr
 from verify.score_space import ScoreSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from verify.evaluation.analysis import SearchScores
     from verify.evaluation.sources import TrialSource
@@ -36,11 +39,22 @@ def identification(
     sizes: Sequence[int],
     confidence: float = 0.95,
     seed: int = 0,
+    among: NDArray[np.bool_] | None = None,
+    whom: Callable[[OperatingPoint], str] = lambda _: STRANGERS,
 ) -> tuple[list[OneToN], list[Figure], list[Verdict]]:
     """Search galleries of each size with probes enrolled in them and not.
 
     The threshold at a size is the one that the engine would take for FPIR 1e-2: a measured point of mode ``1:N``
     for at least that many subjects, else the loosest 1:1 point on cosines with FMR <= FPIR / size.
+
+    Args:
+        source: of embedded media.
+        points: the thresholds.
+        sizes: of the galleries.
+        confidence: of the one-sided bounds.
+        seed: of the galleries drawn.
+        among: (S,) which subjects take part; None takes all.
+        whom: on whom a point is judged here, in words.
 
     Returns:
         (rates at each size that has a threshold, figures, verdicts).
@@ -58,7 +72,7 @@ def identification(
     figures: list[Figure] = []
     verdicts: list[Verdict] = []
     for size in sorted(set(sizes)):
-        scores = search_scores(source.vectors, source.owner, gallery_size=size, seed=seed)
+        scores = search_scores(source.vectors, source.owner, among, gallery_size=size, seed=seed)
         if not scores.mated_score.size:
             msg = f"{source.name}: no enrolled subject has a second sample to search with; bring two of each"
             raise InsufficientTrialsError(msg)
@@ -75,24 +89,25 @@ def identification(
         point = _point_for(points, size)
         if point is not None:
             rows.append(_row(scores, point, confidence=confidence))
-        verdicts.append(_verdict(scores, point, source.name, confidence=confidence))
+        on = STRANGERS if point is None else whom(point)
+        verdicts.append(_verdict(scores, point, source.name, confidence=confidence, whom=on))
     return rows, figures, verdicts
 
 
 def _point_for(points: Sequence[OperatingPoint], size: int) -> OperatingPoint | None:
     """What the engine would take; see `verify.engine.thresholds`."""
+    usable = [p for p in points if p.limits_false_matches and not p.extrapolated and not p.failed_its_test]
     measured = [
-        p for p in points if p.mode == "1:N" and p.gallery_size >= size and p.target_fmr <= TARGET_FPIR
+        p for p in usable if p.mode == "1:N" and p.gallery_size >= size and p.target_fmr <= TARGET_FPIR
     ]
     if measured:
         return min(measured, key=lambda p: (-p.target_fmr, p.gallery_size))
     limit = TARGET_FPIR / size
     single = [
         p
-        for p in points
+        for p in usable
         if p.mode == "1:1"
         and p.score_space == ScoreSpace.COSINE
-        and not p.extrapolated
         and (p.target_fmr <= limit or math.isclose(p.target_fmr, limit, rel_tol=1e-9))
     ]
     return max(single, key=lambda p: p.target_fmr, default=None)
@@ -121,7 +136,9 @@ def _row(scores: SearchScores, point: OperatingPoint, *, confidence: float) -> O
     }
 
 
-def _verdict(scores: SearchScores, point: OperatingPoint | None, name: str, *, confidence: float) -> Verdict:
+def _verdict(
+    scores: SearchScores, point: OperatingPoint | None, name: str, *, confidence: float, whom: str
+) -> Verdict:
     size = scores.gallery_size
     asked = f"FPIR {TARGET_FPIR:g} over {size:,} subjects"
     if point is None:
@@ -156,6 +173,6 @@ def _verdict(scores: SearchScores, point: OperatingPoint | None, name: str, *, c
         "verdict": "PASS" if held else "FAIL",
         "extrapolated": point.extrapolated,
         "governed_by": name,
-        "message": f"{asked}, by {point.name}: {'kept' if held else 'exceeded'} on these people: {fpir.value:.3g} "
+        "message": f"{asked}, by {point.name}: {'kept' if held else 'exceeded'} {whom}: {fpir.value:.3g} "
         f"({fpir.errors:,} of {fpir.trials:,} searches, at most {fpir.upper:.3g})",
     }
