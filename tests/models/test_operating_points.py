@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.models.tiny import write_bundle
-from verify.errors import ModelIntegrityError, ModelMismatchError, StorageError
+from verify.errors import DataError, ModelIntegrityError, ModelMismatchError, StorageError
 from verify.models import open_bundle, operating_points, read_operating_points, write_operating_points
 from verify.models.identity import canonical_sha256
 from verify.models.operating_points import shipped_operating_points
@@ -241,6 +241,7 @@ def test_the_shipped_points_are_read() -> None:
     for path in files:
         points = read_operating_points(path)
         assert points
+        assert not [point.name for point in points if point.failed_its_test]
         assert shipped_operating_points(path.stem, model_id=points[0].model_id) == path
 
 
@@ -290,3 +291,14 @@ def test_shipped_points_stand_in_for_the_very_model_only(
     own = replace(POINT, model_id=card.model_id)
     write_operating_points(tmp_path / "tiny.json", [own])
     assert open_bundle(tmp_path / "tiny").operating_points() == (own,)
+
+
+def test_a_missing_file_and_a_report_are_called_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"points\.json: no such file; .*verify calibrate"):
+        read_operating_points(tmp_path / "points.json")
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"schema": 1, "kind": "calibration", "verdicts": [], "ladder": []}))
+    with pytest.raises(
+        DataError, match=r"report\.json: is a report .*not operating points.*operating_points\.json"
+    ):
+        read_operating_points(report)

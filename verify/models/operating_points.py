@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verify.errors import ModelIntegrityError
+from verify.errors import DataError, ModelIntegrityError
 from verify.models.atomic import write_file
 from verify.models.checked import Fields, read_document
 from verify.models.identity import canonical_sha256
@@ -36,11 +36,21 @@ def read_operating_points(path: Path | str) -> tuple[OperatingPoint, ...]:
     """Read and check a file of operating points.
 
     Raises:
+        DataError: no such file, or it is the report of a calibration in place of its operating points.
         ModelIntegrityError: not JSON, a future schema, changed by hand, or a field missing, of the
             wrong type, out of range or at odds with another one; the message names it.
     """
     path = Path(path)
+    if not path.exists():
+        msg = f"{path}: no such file; operating points are made by `verify calibrate`, which says where it wrote them"
+        raise DataError(msg)
     fields = read_document(path)
+    if fields.has("verdicts") and not fields.has("points"):
+        msg = (
+            f"{path}: is a report (of `verify calibrate` or `verify evaluate`), not operating points; give the file "
+            f"that the calibration wrote beside it, by default {OPERATING_POINTS_FILE}"
+        )
+        raise DataError(msg)
     schema = fields.integer("schema", low=1)
     if schema > SCHEMA:
         msg = f"{path}: schema {schema} is of a newer verify (this one reads up to {SCHEMA}); upgrade verify"
