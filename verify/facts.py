@@ -147,6 +147,7 @@ class Suspect(TypedDict):
     score: float | None  # the extreme score
     kind: str  # non_mated: looks like another; mated: unlike the rest
     note: str
+    side: NotRequired[str]  # calibration or test, where both were searched
 
 
 class Dependence(TypedDict):

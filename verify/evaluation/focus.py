@@ -63,7 +63,12 @@ def closer_look(job: CalibrationJob) -> Look:
     enrolment, searches = _with_templates(raw, point, seed=seed)
     return Look(
         dependence=dependence(
-            one.test, threshold=point.threshold, confidence=confidence, seed=seed, name_of=_short_name
+            one.test,
+            threshold=point.threshold,
+            calibration=one.calibration,
+            confidence=confidence,
+            seed=seed,
+            name_of=_short_name,
         ),
         groups=_groups(one, point, columns) if columns else [],
         strata=_strata(raw, one, point, confidence=confidence, seed=seed),

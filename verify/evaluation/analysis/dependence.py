@@ -31,6 +31,7 @@ def dependence(
     test: Side,
     *,
     threshold: float,
+    calibration: Side | None = None,
     confidence: float = 0.95,
     seed: int = 0,
     listed: int = LISTED,
@@ -39,8 +40,10 @@ def dependence(
     """What the FMR's bound rests on at `threshold`, with the likely label errors.
 
     Args:
-        test: the side measured.
+        test: the side measured: n_eff and the bounds are its own.
         threshold: of the verdict.
+        calibration: the side that set the threshold. Its wrong labels move the threshold, so suspects are looked for on
+            it too, within each side alone, and each says which side it is on.
         confidence: of each one-sided bound.
         seed: of the bootstrap, and of the sample that evidence is fitted on.
         listed: how many suspects of each kind to name.
@@ -48,13 +51,25 @@ def dependence(
 
     Returns:
         The facts; None without non-mated trials. `subjects` has samples unlike the rest of their subject
-        (kind ``mated``), strongest evidence first, then the subjects with most false matches (kind
-        ``non_mated``); `pairs` has two names that look like one person.
+        (kind ``mated``), strongest evidence first, then the subjects with the largest share of false matches (kind
+        ``non_mated``); `pairs` has two names that look like one person. The sides' lists are merged by that order.
     """
     rate = fmr_of(test, threshold=threshold, confidence=confidence)
     if rate is None:
         return None
-    odd, alike = _label_errors(test, threshold=threshold, seed=seed, listed=listed, name_of=name_of)
+    sides = {"": test} if calibration is None else {"calibration": calibration, "test": test}
+    odd, alike, causes = _Ranked(), _Ranked(), _Ranked()
+    for name, side in sides.items():
+        mapping = evidence_map(side, seed=seed)
+        if mapping is not None:
+            rejected = _rejected(side, threshold)
+            for one in outliers(side, mapping)[:listed]:
+                odd.add(one.evidence, _odd(side, one, rejected=rejected, name_of=name_of), name)
+            for pair in lookalikes(side, mapping)[:listed]:
+                if pair.evidence > 0:
+                    alike.add(pair.evidence, _alike(side, pair, name_of=name_of), name)
+        for cause in _causes(side, threshold=threshold):
+            causes.add(cause["errors"] / cause["trials"], cause, name)
     return {
         "threshold": threshold,
         "n_eff": float(rate.n_eff),
@@ -62,9 +77,30 @@ def dependence(
         "independent_upper": clopper_pearson(rate.errors, trials=rate.trials, confidence=confidence)[1],
         "dyadic_upper": rate.upper,
         "bootstrap_upper": _bootstrap(test, threshold=threshold, confidence=confidence, seed=seed),
-        "subjects": [*odd, *_causes(test, threshold=threshold)],
-        "pairs": alike,
+        "subjects": [*odd.first(listed), *causes.first(_WORST)],
+        "pairs": alike.first(listed),
     }
+
+
+class _Ranked:
+    """Suspects of both sides under way to one list."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[float, Suspect]] = []
+
+    def add(self, weight: float, suspect: Suspect, side: str) -> None:
+        """Keep one, with the name of its side if there are two."""
+        if side:
+            suspect["side"] = side
+        self._found.append((weight, suspect))
+
+    def first(self, most: int) -> list[Suspect]:
+        """The heaviest, heaviest first."""
+        return [suspect for _, suspect in sorted(self._found, key=_negated)[:most]]
+
+
+def _negated(item: tuple[float, Suspect]) -> float:
+    return -item[0]
 
 
 def _bootstrap(test: Side, *, threshold: float, confidence: float, seed: int) -> float | None:
@@ -76,55 +112,51 @@ def _bootstrap(test: Side, *, threshold: float, confidence: float, seed: int) ->
     return float(drawn.fmr_upper(confidence=confidence)[0])
 
 
-def _label_errors(
-    test: Side, *, threshold: float, seed: int, listed: int, name_of: Callable[[str], str]
-) -> tuple[list[Suspect], list[Suspect]]:
-    mapping = evidence_map(test, seed=seed)
-    if mapping is None:
-        return [], []
-    odd = outliers(test, mapping)[:listed]
-    alike = [pair for pair in lookalikes(test, mapping) if pair.evidence > 0][:listed]
-    rejected = _rejected(test, threshold)
-    return (
-        [_odd(test, one, rejected=rejected, name_of=name_of) for one in odd],
-        [_alike(test, pair, name_of=name_of) for pair in alike],
-    )
-
-
 def _odd(
     test: Side, one: Outlier, *, rejected: dict[int, tuple[int, int]], name_of: Callable[[str], str]
 ) -> Suspect:
     errors, trials = rejected.get(one.attempts[0], (0, 0))
+    who = test.subjects[one.subject]
     if len(one.attempts) == 2:  # noqa: PLR2004
-        note = f"its only two samples score {one.score:.3f} with each other: either may be somebody else's"
+        note = (
+            f"the only two samples of {who} score {one.score:.2f} with each other: one may show somebody else"
+        )
         trials = 1
         errors = min(errors, 1)
     elif one.others == 1:
-        note = f"scores {one.score:.3f} with the one sample that is left of this subject"
+        note = f"scores {one.score:.2f} with the one sample that is left of {who}: it may show somebody else"
     else:
         note = (
-            f"scores {one.score:.3f} on average with the {one.others} other samples of this subject that agree, "
-            f"which score {one.agreement:.3f} with each other"
+            f"scores {one.score:.2f} on average with the {one.others} other samples of {who}, which score "
+            f"{one.agreement:.2f} with each other: it may show somebody else"
         )
     return {
-        "subjects": [test.subjects[one.subject]],
+        "subjects": [who],
         "samples": [name_of(test.attempts[attempt].name) for attempt in one.attempts],
         "errors": errors,
         "trials": trials,
         "score": one.score,
         "kind": "mated",
-        "note": f"{note}; evidence for a stranger {one.evidence:.1f} nats",
+        "note": f"{note} (evidence {one.evidence:.1f} nats)",
     }
 
 
 def _alike(test: Side, pair: Lookalike, *, name_of: Callable[[str], str]) -> Suspect:
     first, second = (test.subjects[subject] for subject in pair.subjects)
     if pair.whole:
-        note = f"{pair.hits} of the {pair.trials} trials between the two speak for one person under two names"
+        note = (
+            f"{pair.hits} of the {pair.trials} comparisons between the two score as one person's do: they may be one "
+            "person under two names"
+        )
+    elif 2 * pair.hits > pair.trials:
+        note = (
+            f"the first sample is filed under {first} but matches {pair.hits} of the {pair.trials} samples of {second} "
+            f"and its own less: it may belong to {second}"
+        )
     else:
         note = (
-            f"a sample filed under {first} that {pair.hits} of the {pair.trials} samples of {second} speak for, "
-            f"more than those of {first} do"
+            f"the first sample is filed under {first} but unlike the others there; of {second} it matches "
+            f"{pair.hits} of {pair.trials} samples: it may show {second} or a third person"
         )
     return {
         "subjects": [first, second],
@@ -133,13 +165,13 @@ def _alike(test: Side, pair: Lookalike, *, name_of: Callable[[str], str]) -> Sus
         "trials": pair.trials,
         "score": pair.score,
         "kind": "non_mated",
-        "note": f"{note}; evidence for one person {pair.evidence:.1f} nats",
+        "note": f"{note} (evidence {pair.evidence:.1f} nats)",
     }
 
 
 def _causes(test: Side, *, threshold: float) -> list[Suspect]:
     """The subjects with most false matches; none where it is not known who errs."""
-    if threshold <= test.non_mated.floor:
+    if not test.non_mated.trials or threshold <= test.non_mated.floor:
         return []
     errors, trials = test.non_mated.errors_by_subject(threshold)
     total = int(errors.sum()) // 2

@@ -33,7 +33,8 @@ class Lookalike:
 
     Attributes:
         subjects: numbers of the two; if a single sample is in question, the first is the one it is filed under.
-        attempts: that sample, or the two that are most alike; empty where no samples are known.
+        attempts: two samples, of the first subject and of the second: the one in question and the other subject's
+            that is most like it, or the two that are most alike; empty where no samples are known.
         evidence: for one person, in nats; see `verify.evaluation.analysis.label_evidence`.
         score: highest score between the two, or of that sample with the other subject.
         hits: trials between them, or of that sample, that speak for one person.
@@ -63,9 +64,18 @@ class _High:
     silent: float
     attempts_known: bool
 
-    def turned(self) -> _High:
-        """The same trials with their sides exchanged."""
-        return replace(self, a=self.b, b=self.a, attempt_a=self.attempt_b, attempt_b=self.attempt_a)
+    def both_ways(self) -> _High:
+        """Each trial twice, once from either side, so that all of a sample's stand under its own number."""
+        order = np.argsort(-np.tile(self.score, 2), kind="stable")
+        return replace(
+            self,
+            a=np.append(self.a, self.b)[order],
+            b=np.append(self.b, self.a)[order],
+            attempt_a=np.append(self.attempt_a, self.attempt_b)[order],
+            attempt_b=np.append(self.attempt_b, self.attempt_a)[order],
+            score=np.tile(self.score, 2)[order],
+            llr=np.tile(self.llr, 2)[order],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +103,7 @@ def lookalikes(side: Side, mapping: LlrMap) -> list[Lookalike]:
     if high.attempts_known:
         for key, attempts in _closest(high).items():
             best[key] = replace(best[key], attempts=attempts)
-        at_home = _at_home(side, mapping)
-        samples = _samples(side)
-        for one in (*_single(high, samples, at_home), *_single(high.turned(), samples, at_home)):
+        for one in _single(high.both_ways(), _samples(side), _at_home(side, mapping)):
             key = (min(one.subjects), max(one.subjects))
             if one.evidence > best[key].evidence:
                 best[key] = one
@@ -151,10 +159,11 @@ def _single(high: _High, samples: NDArray[np.int64], at_home: NDArray[np.float64
     mean = (sums.llr + (theirs - sums.hits) * high.silent) / theirs
     evidence = mean * witnesses(theirs) - at_home[attempt]
     several = (theirs > 1) & (evidence > 0)  # against a single sample the pair as a whole says the same
-    columns = (own, other, attempt, evidence, sums.highest, sums.hits, theirs)
+    nearest = high.attempt_b[sums.first]  # the trials are in descending order
+    columns = (own, other, attempt, nearest, evidence, sums.highest, sums.hits, theirs)
     return [
-        Lookalike((i, j), (sample,), value, score, hits, met, whole=False)
-        for i, j, sample, value, score, hits, met in zip(
+        Lookalike((i, j), (sample, like), value, score, hits, met, whole=False)
+        for i, j, sample, like, value, score, hits, met in zip(
             *(column[several].tolist() for column in columns), strict=True
         )
     ]
