@@ -37,7 +37,17 @@ def test_what_is_planned_does():
 
 def test_the_note_says_whether_these_are_enough():
     assert planning(SIDE, targets=[0.1])[0]["note"] == "the 100 calibration subjects are enough"
-    assert "100 calibration subjects so far" in planning(SIDE, targets=[1e-6])[0]["note"]
+    note = planning(SIDE, targets=[1e-6])[0]["note"]
+    assert "100 calibration subjects so far" in note
+    assert "with errors as frequent and as clustered as here" in note
+    assert "if not one errs" not in note  # the larger number of the two is not the way to take
+
+
+def test_the_note_names_the_way_without_errors_only_where_it_is_the_shorter_one():
+    for target in (0.3, 0.1, 1e-2, 1e-3, 1e-4):
+        plan = planning(SIDE, targets=[target])[0]
+        shorter = plan["subjects_zero_errors"] < (plan["subjects_expected"] or 0)
+        assert (f"{plan['subjects_zero_errors']:,} prove it if not one errs" in plan["note"]) <= shorter
 
 
 def test_too_little_to_plan_with():

@@ -76,6 +76,26 @@ def test_the_curve_is_the_rates_and_its_bounds_hold_them():
     assert (columns["fmr"][0], columns["fmr"][-1], columns["fnmr"][0], columns["fnmr"][-1]) == (1, 0, 0, 1)
 
 
+def alike_at_the_top():
+    """A few who look alike drive the highest scores, so that the effective trials fall where the rate does."""
+    vectors, owner = people(40, 4, noise=0.5, seed=3)
+    vectors[owner < 3, :6] += 0.9
+    return side_of(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), owner)
+
+
+@pytest.mark.parametrize("side", [TEST, alike_at_the_top()], ids=["plain", "alike"])
+def test_the_bounds_drawn_fall_and_rise_with_their_rates(side):
+    drawn = {name: np.array(values) for name, values in curve(side).items()}
+    assert drawn["fmr"][-1] == 0
+    for end in ("lower", "upper"):
+        assert (np.diff(drawn[f"fmr_{end}"]) <= 0).all()
+        assert (np.diff(drawn[f"fnmr_{end}"]) >= 0).all()
+    for rate in ("fmr", "fnmr"):
+        assert (drawn[f"{rate}_lower"] <= drawn[rate]).all()
+        assert (drawn[rate] <= drawn[f"{rate}_upper"]).all()
+    assert drawn["fmr_upper"][-1] > 0  # no error seen is not a rate of zero
+
+
 def test_the_bounds_of_the_curve_are_the_two_sided_ones_where_they_are_measured():
     drawn = curve(TEST)
     _, non_mated = scores_of(TEST)

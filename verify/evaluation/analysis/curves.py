@@ -6,8 +6,12 @@ factors, so that neither the body nor a tail of one in a million is a straight l
 The bounds are two-sided Wilson bounds with an effective number of trials. How many trials one effective trial
 takes is worked out at a few dozen thresholds from the dyadic bound (FMR) or that of clusters of subjects (FNMR), and
 interpolated between them over the rate; doing so at every threshold would say the same at many times the cost.
-Where no error was seen the upper bound of the last threshold with one is
-kept: the rate of the population falls with the threshold too, so what bounds it there bounds it here.
+The rate of a population is monotone in the threshold, as the counted one is: the FMR cannot rise with it, the
+FNMR cannot fall. So what bounds the FMR from above at one threshold bounds it at all stricter ones, and the bounds
+drawn are the running minimum (upper bounds) and maximum (lower bounds) in the direction in which each rate falls and
+rises; that takes in thresholds at which no error was seen. They are bounds for the plot: each is taken from the
+best of many thresholds, so the claim of one threshold at a stated confidence stays with the rates in the tables,
+whose bounds are worked out at that threshold alone.
 """
 
 from __future__ import annotations
@@ -66,14 +70,16 @@ def curve(test: Side, *, points: int = 801, confidence: float = 0.95) -> Curve:
         trials=mated.size,
         confidence=confidence,
     )
+    fmr_low, fmr_high = _falling(fmr_low, fmr_high, fmr)
+    fnmr_low, fnmr_high = _falling(fnmr_low[::-1], fnmr_high[::-1], fnmr[::-1])  # from strict to loose
     return {
         "thresholds": thresholds.tolist(),
         "fmr": fmr.tolist(),
         "fnmr": fnmr.tolist(),
         "fmr_lower": fmr_low.tolist(),
-        "fmr_upper": _carried(fmr_high, fmr).tolist(),
-        "fnmr_lower": fnmr_low.tolist(),
-        "fnmr_upper": _carried(fnmr_high[::-1], fnmr[::-1])[::-1].tolist(),
+        "fmr_upper": fmr_high.tolist(),
+        "fnmr_lower": fnmr_low[::-1].tolist(),
+        "fnmr_upper": fnmr_high[::-1].tolist(),
     }
 
 
@@ -143,6 +149,15 @@ def _knots(
     places = np.clip(np.searchsorted(rates[order], wanted), 0, order.size - 1)
     chosen: NDArray[np.float64] = np.unique(thresholds[order[places]])
     return chosen
+
+
+def _falling(
+    lower: NDArray[np.float64], upper: NDArray[np.float64], rates: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bounds of rates that fall from left to right, made to fall too: each end taken from where it says most."""
+    high = np.minimum.accumulate(_carried(upper, rates))
+    low = np.maximum.accumulate(lower[::-1])[::-1]
+    return low, high
 
 
 def _carried(upper: NDArray[np.float64], rates: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """What more subjects would buy: how many it takes before a target can be claimed.
 
-Two answers, the first of which anybody can work out beforehand:
+Two ways to a claim, each with its own number; whichever is smaller is the one to take. The first can be worked
+out beforehand and assumes nothing of errors, which is why it is mostly the larger one:
 
 - *without an error*: after no error in n independent trials the bound is 1 - (1 - confidence)^(1/n), about 3 / n.
   Only pairs that share nobody are surely independent, so S subjects give n = floor(S / 2).
@@ -63,14 +64,16 @@ def _planned(calibration: Side, *, target: float, confidence: float, bound: Boun
     seen = calibration.non_mated.subjects if calibration.non_mated.trials else 0
     expected = _expected(calibration, target=target, confidence=confidence, bound=bound)
     if expected is None:
-        note = "too few errors were seen to say how the bound would shrink"
+        note = f"too few errors were seen to say how the bound would shrink; without any, {zero:,} prove it"
     elif expected <= seen:
         note = f"the {seen:,} calibration subjects are enough"
     else:
         note = (
-            f"{seen:,} calibration subjects so far; if more are like these, {expected:,} with as many samples each "
-            "would do, and as many again for the test"
+            f"{seen:,} calibration subjects so far; with errors as frequent and as clustered as here {expected:,} with "
+            "as many samples each would do, and as many again for the test"
         )
+        if zero < expected:
+            note += f"; {zero:,} prove it if not one errs"
     return {
         "target_fmr": target,
         "subjects_zero_errors": zero,
