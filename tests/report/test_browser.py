@@ -59,6 +59,34 @@ def test_nothing_hangs_over_the_edge(name, show) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("name", ["full", "failing", "extrapolated"])
+def test_tables_fit_a_desk_and_the_ladder_fits_a_phone(name, show) -> None:
+    page = show(PAGES[name](), width=1200).page
+    hidden = "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.ariaLabel)"
+    assert page.eval_on_selector_all(".wide", hidden) == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.eval_on_selector_all(".stack", hidden) == []
+    assert page.eval_on_selector_all(".stack", "all => all.length") == 2
+
+
+def test_each_target_is_whole_on_a_phone(show) -> None:
+    facts = made.full()
+    facts["verdicts"] = [
+        made.verdict(1e-2),
+        made.verdict(1e-3, word="FAIL"),
+        made.insufficient()["verdicts"][0],
+    ]
+    page = show(calibration_page(facts), width=390).page
+    boxes = page.eval_on_selector_all(
+        "#verdict .targets li, #verdict .targets li *",
+        "all => all.map(one => one.getBoundingClientRect().right)",
+    )
+    assert len(boxes) > 9
+    assert max(boxes) <= 390
+    heights = page.eval_on_selector_all(".targets li", "all => all.map(one => one.offsetHeight)")
+    assert max(heights) < 200
+
+
 def test_slider_moves_both_rates_and_every_mark(show) -> None:
     page = show(PAGES["full"]()).page
     before = {name: percentage(page, name) for name in ("t-fmr", "t-fnmr")}
@@ -144,7 +172,7 @@ def test_a_number_beyond_the_scores_changes_nothing(typed, show) -> None:
 def test_without_scripts_the_page_is_whole_and_shows_no_dead_control(show) -> None:
     page = show(PAGES["full"](), script=False).page
     assert not page.is_visible("#mover")
-    assert page.is_visible("text=No more than 1 in 1,000 strangers")
+    assert page.is_visible("text=no more than 1 in 1,000 strangers")
     assert page.is_visible("#ladder table")
 
 

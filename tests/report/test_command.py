@@ -72,8 +72,31 @@ def test_bad_facts_are_bad_data_and_name_the_field(run, facts) -> None:
     assert run("report", facts.with_name("none.json")).code == 4
 
 
-def test_a_folder_that_is_not_there_is_an_environment_error(run, facts, tmp_path) -> None:
-    assert run("report", facts, "-o", tmp_path / "no" / "page.html").code == 5
+def test_a_folder_that_is_not_there_is_named_before_the_work(run, facts, tmp_path) -> None:
+    result = run("report", facts, "-o", tmp_path / "no" / "page.html")
+    assert result.code == 2
+    assert "there is no folder" in result.err
+
+
+def test_a_page_that_is_there_is_only_replaced_by_force(run, facts) -> None:
+    page = facts.with_suffix(".html")
+    page.write_text("mine", encoding="utf-8")
+    result = run("report", facts)
+    assert result.code == 2
+    assert "exists already" in result.err
+    assert "--force" in result.err
+    assert page.read_text(encoding="utf-8") == "mine"
+    assert run("report", facts, "--force").code == 0
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_operating_points_are_not_taken_for_a_later_version(run, tmp_path) -> None:
+    path = tmp_path / "operating_points.json"
+    path.write_text('{"schema": 2, "points": [], "sha256": ""}', encoding="utf-8")
+    result = run("report", path)
+    assert result.code == 4
+    assert "is a file of operating points" in result.err
+    assert "upgrade" not in result.err
 
 
 def photo(path, *, size=(300, 200)) -> None:
@@ -90,8 +113,8 @@ def test_thumbnails_only_when_asked_and_with_a_warning(run, facts, tmp_path) -> 
         photo(tmp_path / "media" / name)
     assert run("report", facts).code == 0
     assert "<img" not in facts.with_suffix(".html").read_text(encoding="utf-8")
-    result = run("report", facts, "--thumbnails", tmp_path / "media")
-    assert result.code == 0
+    result = run("report", facts, "--thumbnails", tmp_path / "media", "--force")
+    assert result.code == 0  # both photos of the pair are shown
     assert "holds photos of people" in result.err
     assert facts.with_suffix(".html").read_text(encoding="utf-8").count("<img") == 2
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import pytest
 
 from tests.report import made
 from tests.report.test_page import words
-from verify.report.compare import Difference, compare_page, like_with_like, names_of
+from verify.report.compare import compare_page
+from verify.report.likeness import Difference, like_with_like, names_of
 
 
 def other() -> Any:
@@ -95,6 +97,20 @@ def test_ladders_that_share_no_step_and_empty_curves_are_drawn() -> None:
 
 def test_extrapolated_steps_say_so() -> None:
     assert "EXTRAPOLATED" in words(compare_page(made.extrapolated(), made.extrapolated()))
+
+
+def test_cards_take_the_worst_verdict() -> None:
+    facts = other()
+    facts["verdicts"].append(made.verdict(1e-4, word="FAIL"))
+    html = compare_page(made.full(), facts)
+    assert re.findall(r'<section class="verdict (\w+)">', html) == ["pass", "fail"]
+
+
+def test_steps_that_new_people_exceed_are_marked() -> None:
+    facts = other()
+    assert "not kept on new people" not in compare_page(made.full(), facts)
+    facts["ladder"][2]["fmr"] = made.rate(900, made.TRIALS)
+    assert "not kept on new people" in compare_page(made.full(), facts)
 
 
 def test_names_tell_the_two_apart() -> None:

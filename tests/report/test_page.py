@@ -37,7 +37,7 @@ def test_verdict_comes_first_and_in_words() -> None:
     assert ids(html)[0] == "verdict"
     read = words(html)
     assert "about 290 would be let in" in read
-    assert "We are 95 % sure that it is at most 460" in read
+    assert "By themselves they show at most 460 in a million (0.046 %) with 95 % confidence" in read
     assert "Asked for was at most 1,000" in read
 
 
@@ -48,8 +48,65 @@ def test_sections_stand_in_the_order_of_the_specification() -> None:
 
 def test_prediction_bounds_speak_of_the_next_group() -> None:
     facts: Any = made.full()
-    facts["verdicts"][0]["fmr"]["bound"] = "wilson-dyadic-prediction"
-    assert "the next group of people like these will show at most" in words(calibration_page(facts))
+    assert "all people like them show at most" in words(calibration_page(facts))
+    facts["verdicts"][0]["calibration"] |= {"bound": "wilson-dyadic-prediction", "upper": 9.99e-4}
+    read = words(calibration_page(facts))
+    assert "a further group of people will show at most 1,000 false matches in a million" in read
+    assert "(0.1 %, prediction bound), which meets 0.1 %" in read
+
+
+def card(facts: Any) -> str:
+    return re.search('<section id="verdict".*?</section>', calibration_page(facts), re.DOTALL).group()
+
+
+INSUFFICIENT = made.insufficient()["verdicts"][0]
+
+
+@pytest.mark.parametrize(
+    ("found", "css", "word"),
+    [
+        ([made.verdict(1e-2), made.verdict(1e-3, word="FAIL"), INSUFFICIENT], "fail", "FAIL"),
+        ([made.verdict(1e-2), INSUFFICIENT], "open", "INSUFFICIENT DATA"),
+        ([made.verdict(1e-2), made.verdict(1e-4, extrapolated=True)], "open", "EXTRAPOLATED, not proven"),
+        ([INSUFFICIENT, made.verdict(1e-4, extrapolated=True)], "open", "INSUFFICIENT DATA"),
+        ([made.verdict(1e-2), made.verdict(1e-3)], "pass", "PASS"),
+    ],
+)
+def test_the_card_is_the_worst_of_all_verdicts_and_has_a_line_for_each(found, css, word) -> None:
+    facts: Any = made.full() | {"verdicts": found}
+    html = card(facts)
+    assert html.startswith(f'<section id="verdict" class="verdict {css}"')
+    assert re.search(r'<p><span class="stamp \w+"><svg.*?</svg>([^<]*)</span>', html).group(1) == word
+    lines = re.findall("<li>.*?</li>", html)
+    assert len(lines) == len(found)
+    for line, one in zip(lines, found, strict=True):
+        read = words(line)
+        assert f"FMR at most {wording.percent(one['asked_rate'])}".replace("\u00a0", " ") in read
+        if one["fmr"]:
+            assert f"threshold {wording.threshold(one['threshold'])}" in read
+            assert f"bound {wording.percent_up(one['fmr']['upper'])}".replace("\u00a0", " ") in read
+    title = re.search("<title>(.*?)</title>", calibration_page(facts)).group(1)
+    assert title.startswith(f"{word}: ")
+
+
+def test_a_card_that_is_not_kept_counts_what_is() -> None:
+    facts: Any = made.full() | {
+        "verdicts": [made.verdict(1e-2), made.verdict(1e-3, word="FAIL"), INSUFFICIENT]
+    }
+    assert "Not kept on new people: no more than 1 in 1,000 strangers let in (1 of 3 targets kept)" in words(
+        card(facts)
+    )
+
+
+def test_the_headline_of_a_pass_says_measured_and_not_proven() -> None:
+    facts: Any = made.full()
+    read = words(card(facts))
+    assert "Kept on new people: no more than 1 in 1,000 strangers let in" in read
+    facts["verdicts"] = [facts["verdicts"][0] | {"fmr": made.rate(290, made.TRIALS) | {"upper": 1.2e-3}}]
+    read = words(card(facts))
+    assert "Promised from the 74 people it was chosen on" in read
+    assert "Measured on people who took no part in choosing" in read
+    assert "at most 1,200 in a million (0.12 %) with 95 % confidence, which is above the target" in read
 
 
 def test_no_error_seen_is_not_called_a_rate_of_zero() -> None:
@@ -60,9 +117,11 @@ def test_no_error_seen_is_not_called_a_rate_of_zero() -> None:
 
 def test_a_pass_whose_own_bound_is_above_the_target_says_so() -> None:
     facts: Any = made.full()
-    assert "cannot show it" in words(calibration_page(facts)).replace("  ", " ")
+    facts["verdicts"][0]["fmr"]["upper"] = 1.1e-3
+    assert "cannot prove it on their own" in words(calibration_page(facts))
     facts["verdicts"][0]["fmr"]["upper"] = 9e-4
-    assert "cannot show it" not in words(calibration_page(facts))
+    assert "cannot prove it on their own" not in words(calibration_page(facts))
+    assert "which meets the target too" in words(calibration_page(facts))
 
 
 @pytest.mark.parametrize(
@@ -88,6 +147,9 @@ def test_extrapolated_is_said_wherever_the_number_stands() -> None:
     ):
         assert "EXTRAPOLATED" in re.search(part, html, re.DOTALL).group()
     assert 'class="verdict pass"' not in html
+    assert 'class="stamp pass"' not in html
+    assert "EXTRAPOLATED, not proven" in words(html)
+    assert "PASS" not in words(html.split("</title>")[1])
     assert '"support":"extrapolated"' in html
     assert "EXTRAPOLATED" not in words(calibration_page(made.full()))
 
@@ -149,16 +211,16 @@ def test_thumbnails_only_where_given_and_only_jpegs() -> None:
 @pytest.mark.parametrize("kind", ["fnmr", "frr", "fnir"])
 def test_targets_on_misses_are_told_as_such(kind) -> None:
     facts: Any = made.full()
-    facts["verdicts"][0] |= {"asked_kind": kind, "asked_rate": 0.05}
+    facts["verdicts"] = [facts["verdicts"][0] | {"asked_kind": kind, "asked_rate": 0.05}]
     read = words(calibration_page(facts))
-    assert "No more than 1 in 20 rightful people is turned away" in read
+    assert "no more than 1 in 20 rightful people turned away" in read
 
 
 def test_searches_are_told_as_searches() -> None:
     facts: Any = made.full()
     facts |= {"mode": "1:N", "gallery_size": 500, "attempts": 3}
     read = words(calibration_page(facts))
-    assert "finds a match among 500 people" in read
+    assert "finding a match among 500 people" in read
     assert "FPIR measured" in read
     assert "with up to 3 attempts each" in read
 
@@ -169,11 +231,57 @@ def test_a_broken_split_is_shouted() -> None:
     assert "NO: a person is on both sides" in words(calibration_page(facts))
 
 
-def test_a_rung_that_new_people_exceed_is_marked() -> None:
+def test_a_rung_that_new_people_exceed_is_not_green() -> None:
     facts: Any = made.full()
     assert "above the target on new people" not in calibration_page(facts)
     facts["ladder"][2]["fmr"] = made.rate(900, made.TRIALS)
-    assert "above the target on new people" in calibration_page(facts)
+    html = calibration_page(facts)
+    row = next(one for one in re.findall("<tr>.*?</tr>", html) if "above the target on new people" in one)
+    assert "proven" not in row
+    assert '<span class="badge fail">not kept</span>' in row
+
+
+def test_bounds_of_the_people_who_chose_name_their_kind() -> None:
+    facts: Any = made.full()
+    facts["ladder"][2]["calibration"] |= {"bound": "wilson-dyadic-prediction", "upper": 9.99e-4}
+    html = re.search('<section id="transfer".*?</section>', calibration_page(facts), re.DOTALL).group()
+    rows = [words(one) for one in re.findall("<tr>.*?</tr>", html) if "chose it" in one]
+    assert all("population bound" in row for row in rows)
+    assert ["at most 0.1 %, prediction bound" in row for row in rows] == [False, True, False]
+
+
+def test_both_ways_to_a_proof_are_told_apart() -> None:
+    facts: Any = made.full()
+    facts["planning"] = [
+        {"target_fmr": 1e-2, "subjects_zero_errors": 598, "subjects_expected": 192, "note": ""},
+        {"target_fmr": 1e-3, "subjects_zero_errors": 100, "subjects_expected": 500, "note": ""},
+    ]
+    html = re.search('<section id="planning".*?</section>', calibration_page(facts), re.DOTALL).group()
+    assert "at the very least" not in html
+    assert "<b>192</b>" in html
+    assert "<b>500</b>" not in html
+    assert html.index("as frequent and as clustered as here") < html.index("not one is seen")
+
+
+def test_suspects_of_both_halves_are_named_with_theirs() -> None:
+    facts: Any = made.full()
+    assert "The people measured were searched" in words(calibration_page(facts))
+    for k, one in enumerate(facts["dependence"]["pairs"]):
+        one["side"] = "test" if k % 2 else "calibration"
+    read = words(calibration_page(facts))
+    assert "The people of both halves were searched" in read
+    assert "Pairs that look most like one person" in read
+    assert "Pairs that err most" not in read
+
+
+def test_no_bound_is_said_where_none_was_found_with_or_without_errors() -> None:
+    facts: Any = made.full()
+    facts["sets"][0]["test"] |= {
+        "fta": made.rate(6, 800) | {"upper": 1.0}, "fte": made.rate(0, 76) | {"upper": 1.0},
+    }  # fmt: skip
+    html = re.search('<section id="failures".*?</section>', calibration_page(facts), re.DOTALL).group()
+    assert words(html).count("too few people for a bound") == 2
+    assert "100 %" not in words(html)
 
 
 def test_page_without_any_target_is_drawn() -> None:
@@ -182,12 +290,51 @@ def test_page_without_any_target_is_drawn() -> None:
     assert "Nothing was asked for" in calibration_page(facts)
 
 
-def test_evaluations_show_their_protocol() -> None:
+def evaluation() -> Any:
     facts: Any = made.full()
-    facts |= {"kind": "evaluation", "protocol": {"name": "LFW pairs", "accuracy": 0.992}}
-    read = words(calibration_page(facts))
-    assert "Evaluation" in read
-    assert "LFW pairs" in read
+    facts["sets"][0]["split_sha256"] = ""
+    facts["notes"] = [
+        "the thresholds were calibrated on celeba: the verdicts speak for people outside of these sets"
+    ]
+    figures = [
+        {"name": "EER", "value": 0.0478, "note": "threshold set on these very trials"},
+        {"name": "minDCF at prior 0.01", "value": 0.1526, "note": made.HOSTILE},
+        {"name": "trials without a score", "value": 3, "note": ""},
+    ]
+    return facts | {"kind": "evaluation", "protocol": {"name": "listed pairs in folds", "figures": figures}}
+
+
+def test_evaluations_show_their_protocol_as_a_table() -> None:
+    html = calibration_page(evaluation())
+    read = words(re.search('<section id="protocol".*?</section>', html, re.DOTALL).group())
+    assert "listed pairs in folds" in read
+    assert "EER 4.8 % threshold set on these very trials" in read
+    assert "minDCF at prior 0.01 0.1526" in read
+    assert "&quot;value&quot;" not in html
+    assert "<script>alert" not in html
+    assert 'id="protocol"' not in calibration_page(made.full())
+
+
+@pytest.mark.parametrize("found", [{}, {"figures": None}, {"figures": [3, {}]}, {"name": 4, "more": [1]}])
+def test_protocols_of_any_shape_are_drawn(found) -> None:
+    calibration_page(evaluation() | {"protocol": found})
+
+
+def test_evaluations_do_not_claim_that_others_chose() -> None:
+    read = words(calibration_page(evaluation()))
+    assert "Kept on these people" in read
+    assert "took no part in choosing" not in read
+    assert (
+        "The thresholds were calibrated on celeba: the verdicts speak for people outside of these sets"
+        in read
+    )
+    assert "no split: nothing was chosen here" in read
+
+
+@pytest.mark.parametrize("space", ["score", "foreign"])
+def test_another_matchers_scores_have_one_name(space) -> None:
+    read = words(calibration_page(made.full() | {"score_space": space}))
+    assert "accept at or above, scores of another matcher" in read
 
 
 def test_constant_and_tiny_curves_are_drawn() -> None:
@@ -223,7 +370,22 @@ def test_percentages_read_as_people_write_them(value, shown) -> None:
 @given(st.floats(1e-9, 1))
 def test_at_most_never_rounds_down(value) -> None:
     if value * 1e6 >= 1:
-        assert int(wording.at_most(value).replace(",", "")) >= value * 1e6 * (1 - 1e-6)
+        assert float(wording.at_most(value).replace(",", "")) >= value * 1e6 * (1 - 1e-6)
+
+
+@given(st.floats(1e-9, 1))
+def test_bounds_are_rounded_up_and_say_one_number_in_both_forms(value) -> None:
+    shown = float(wording.percent_up(value).replace("\u00a0%", "")) / 100
+    assert value * (1 - 1e-6) <= shown <= value * 1.1 + 1e-12
+    if value * 1e6 >= 1:
+        assert float(wording.at_most(value).replace(",", "")) == pytest.approx(shown * 1e6, rel=1e-6)
+
+
+@given(st.floats(1e-6, 1))
+def test_rates_say_one_number_in_both_forms(value) -> None:
+    shown = float(wording.percent(value).replace("\u00a0%", "")) / 100
+    counted = float(wording.about(value, of=1_000_000).replace(",", ""))
+    assert counted == pytest.approx(shown * 1e6, rel=1e-6)
 
 
 @given(st.floats(1e-9, 1))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from verify.cli.destinations import check_writable
 from verify.cli.output import json_option, print_json
 
 PATH = click.Path(path_type=Path)
@@ -24,9 +24,16 @@ PATH = click.Path(path_type=Path)
     type=PATH,
     help="Show suspects' photos from this folder; the page then holds faces.",
 )
+@click.option("--force", is_flag=True, help="Replace an existing page.")
 @json_option
 def report(
-    facts: tuple[Path, ...], *, output: Path | None, compares: bool, media: Path | None, as_json: bool
+    facts: tuple[Path, ...],
+    *,
+    output: Path | None,
+    compares: bool,
+    media: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Draw the report of a calibration or evaluation: one HTML file that loads nothing from anywhere.
 
@@ -35,6 +42,7 @@ def report(
 
     Example: verify report calibration.json -o calibration.html
     """
+    from verify.cli.report_pages import compared, drawn
     from verify.report.facts import facts_sha256, read_facts, write_text
 
     if len(facts) != (2 if compares else 1) or (compares and media):
@@ -45,8 +53,9 @@ def report(
     if any(target.resolve() == one.resolve() for one in facts):
         msg = f"{target} is the file to read: name another one with -o"
         raise click.UsageError(msg)
+    check_writable({target: "-o"}, replace=force)
     read = [read_facts(one) for one in facts]
-    page, warnings = _compared(read) if compares else _drawn(read[0], media)
+    page, warnings = compared(read) if compares else drawn(read[0], media)
     write_text(target, page)
     if as_json:
         sources = [
@@ -58,25 +67,3 @@ def report(
     for one in warnings:
         click.echo(f"warning: {one}", err=True)
     click.echo(f"{target} ({len(page.encode()) / 1000:,.0f} kB)")
-
-
-def _compared(read: list[Any]) -> tuple[str, list[str]]:
-    from verify.report.compare import compare_page, like_with_like
-
-    return compare_page(*read), like_with_like(*read)
-
-
-def _drawn(facts: Any, media: Path | None) -> tuple[str, list[str]]:
-    from verify.report.calibration import calibration_page
-    from verify.report.strength import suspect_samples
-    from verify.report.thumbnails import thumbnails
-
-    if media is None:
-        return calibration_page(facts), []
-    pictures, left_out = thumbnails(suspect_samples(facts), media)
-    warnings: list[Any] = ["the page holds photos of people: keep and share it as such"] if pictures else []
-    if left_out:
-        warnings.append(
-            f"{len(left_out)} of the suspects' samples are no photos in {media}: {', '.join(left_out[:3])}"
-        )
-    return calibration_page(facts, thumbnails=pictures), warnings

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from verify.report.explorer import explorer
 from verify.report.page import asset, page
 from verify.report.parts import EXTRAPOLATED
 from verify.report.people import enrolment, groups, planning, search, strata
-from verify.report.rates import explorer, ladder, transfer
+from verify.report.protocol import protocol
+from verify.report.rates import ladder, transfer
 from verify.report.scope import attacks, counts, failures, glossary, holds_for, reproduce
+from verify.report.stamps import word_of, worst
 from verify.report.strength import dependence, evidence
 from verify.report.verdict import verdicts
 from verify.report.wording import text
@@ -35,20 +38,17 @@ def calibration_page(facts: CalibrationFacts, *, thumbnails: Mapping[str, bytes]
     """
     pictures = thumbnails or {}
     sections = (
-        holds_for(facts), counts(facts), failures(facts), ladder(facts), explorer(facts), transfer(facts),
-        evidence(facts), dependence(facts, pictures), groups(facts), strata(facts), enrolment(facts),
+        holds_for(facts), protocol(facts), counts(facts), failures(facts), ladder(facts), explorer(facts),
+        transfer(facts), evidence(facts), dependence(facts, pictures), groups(facts), strata(facts), enrolment(facts),
         search(facts), planning(facts), attacks(facts), reproduce(facts), glossary(),
     )  # fmt: skip
     body = "".join(sections)
-    first, others = verdicts(facts)
-    top = _head(facts) + first + contents(body) + others
+    top = _head(facts) + verdicts(facts) + contents(body)
     return page(_title(facts), top + body, style=asset("report.css"), script=asset("report.js"))
 
 
 def _title(facts: CalibrationFacts) -> str:
-    first = facts["verdicts"][0] if facts["verdicts"] else None
-    guess = "EXTRAPOLATED, " if first and first["extrapolated"] else ""
-    word = f"{guess}{first['verdict']}: " if first else ""
+    word = f"{word_of(worst(facts['verdicts']))}: " if facts["verdicts"] else ""
     return f"{word}{facts['title'][:200]}"
 
 

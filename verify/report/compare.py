@@ -3,115 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from verify.report.calibration import contents
+from verify.report.explorer import draw_det, trials_of
+from verify.report.likeness import Difference, like_with_like, mode_of, names_of
 from verify.report.page import asset, page
 from verify.report.parts import EXTRAPOLATED, bullets, figure, grid, rate_cell, section
-from verify.report.rates import draw_det, trials_of
-from verify.report.scope import glossary
+from verify.report.rates import exceeded
+from verify.report.scope import glossary, score_space
+from verify.report.stamps import asked, stamp, style_of, worst
 from verify.report.svg import Plot, probit_axis
-from verify.report.verdict import asked, stamp
 from verify.report.wording import DASH, code, number, percent, target, text, threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from verify.facts import CalibrationFacts, Evidence, RateFacts, Rung
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Rate b minus rate a with its bounds, each one-sided at the confidence of the two rates.
-
-    The bounds are put together from the rates' own by the method of variance estimates recovery (Zou and Donner,
-    2008; Newcombe's for proportions), which takes the two for independent. Measured on the same people they rise
-    and fall together, and the true interval is the narrower one: then these bounds err on the safe side.
-    """
-
-    value: float
-    lower: float
-    upper: float
-
-    @classmethod
-    def of(cls, a: RateFacts, b: RateFacts) -> Difference:
-        """Difference of two rates with bounds."""
-        value = b["value"] - a["value"]
-        below = math.hypot(b["value"] - b["lower"], a["upper"] - a["value"])
-        above = math.hypot(b["upper"] - b["value"], a["value"] - a["lower"])
-        return cls(value, max(-1.0, value - below), min(1.0, value + above))
-
-
-def like_with_like(a: CalibrationFacts, b: CalibrationFacts) -> list[str]:
-    """Why the two may not be compared number by number; empty if nothing speaks against it. Plain text."""
-    found = []
-    if _hashes(a, "data_sha256") != _hashes(b, "data_sha256"):
-        found.append(
-            "The data differ: other people or other samples, so a difference may be theirs and not the model's."
-        )
-    if _hashes(a, "split_sha256") != _hashes(b, "split_sha256"):
-        found.append("The splits differ: not the same people chose and tested the thresholds.")
-    checks: tuple[tuple[str, Callable[[CalibrationFacts], object], str], ...] = (
-        ("score spaces", _space, "thresholds mean different things; compare rates at the same target only."),
-        ("modes", _mode, "a comparison (1:1) and a search (1:N) err differently."),
-        ("attempts", _attempts, "a rate per transaction grows with the attempts allowed."),
-        ("kinds of bound", _bound, "a prediction bound is wider than a population bound."),
-        ("confidences", _confidence, "the bounds are not of the same confidence."),
-        ("kinds of report", _kind, "a calibration and an evaluation count different trials."),
-    )
-    for name, of, why in checks:
-        if of(a) != of(b):
-            found.append(f"The {name} differ ({of(a)} and {of(b)}): {why}")
-    return found
-
-
-def _hashes(facts: CalibrationFacts, name: str) -> list[str]:
-    return sorted(str(one[name]) for one in facts["sets"])  # type: ignore[literal-required]
-
-
-def _space(facts: CalibrationFacts) -> str:
-    return facts["score_space"]
-
-
-def _mode(facts: CalibrationFacts) -> str:
-    return facts["mode"] + (f" among {facts['gallery_size']}" if facts["mode"] == "1:N" else "")
-
-
-def _attempts(facts: CalibrationFacts) -> int:
-    return facts["attempts"]
-
-
-def _bound(facts: CalibrationFacts) -> str:
-    return facts["bound"]
-
-
-def _confidence(facts: CalibrationFacts) -> float:
-    return facts["confidence"]
-
-
-def _kind(facts: CalibrationFacts) -> str:
-    return facts["kind"]
-
-
-def names_of(a: CalibrationFacts, b: CalibrationFacts) -> tuple[str, str]:
-    """Short names that tell the two apart: models, else titles, else dates; at last A and B."""
-    for pick in (_model_name, _title, _day):
-        if pick(a) and pick(b) and pick(a) != pick(b):
-            return pick(a), pick(b)
-    return f"{_title(a)} (A)", f"{_title(b)} (B)"
-
-
-def _model_name(facts: CalibrationFacts) -> str:
-    return str(facts["model"].get("name", ""))[:40]
-
-
-def _title(facts: CalibrationFacts) -> str:
-    return facts["title"][:40]
-
-
-def _day(facts: CalibrationFacts) -> str:
-    return facts["created_at"][:16].replace("T", " ")
+    from verify.facts import CalibrationFacts, Evidence, Rung
 
 
 def compare_page(
@@ -153,18 +61,16 @@ def compare_page(
 def _verdicts(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
     cards = ""
     for facts, name in zip(both, called, strict=True):
-        css = (
-            {"PASS": "pass", "FAIL": "fail"}.get(facts["verdicts"][0]["verdict"], "open")
-            if facts["verdicts"]
-            else "open"
-        )
+        found = facts["verdicts"]
+        css = style_of(worst(found)) if found else "open"
+        head = f"<p>{stamp(worst(found))}</p>" if found else ""
         lines = "".join(
             f"<p>{stamp(one)} {asked(one)}<small>threshold {threshold(one['threshold'])}; FMR "
             f"{rate_cell(one['fmr'])}; FNMR {rate_cell(one['fnmr'])}</small></p>"
             for one in facts["verdicts"][:6]
         )
         cards += (
-            f'<section class="verdict {css}"><h2>{name}</h2><p '
+            f'<section class="verdict {css}">{head}<h2>{name}</h2><p '
             f'class="soft">{text(facts["title"])}, {text(facts["created_at"][:10])}</p>{lines}</section>'
         )
     return f'<div class="two-up">{cards}</div>\n'
@@ -254,13 +160,12 @@ def _ladder(both: tuple[CalibrationFacts, CalibrationFacts], called: Sequence[st
 
 
 def _support(rung: Rung) -> str:
-    if rung["support"] == "extrapolated":
-        return f"{threshold(rung['threshold'])} {EXTRAPOLATED}"
-    return (
-        threshold(rung["threshold"])
-        if rung["support"] == "supported"
-        else '<span class="badge">not enough data</span>'
-    )
+    if rung["support"] == "insufficient":
+        return '<span class="badge">not enough data</span>'
+    said = f" {EXTRAPOLATED}" if rung["support"] == "extrapolated" else ""
+    if exceeded(rung):
+        said += ' <span class="badge fail">not kept on new people</span>'
+    return threshold(rung["threshold"]) + said
 
 
 def _evidence(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
@@ -286,8 +191,8 @@ def _evidence(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
 def _scope(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
     rows = [
         ["model_id", *(code(facts["model"].get("model_id") or "none") for facts in both)],
-        ["score space", *(text(facts["score_space"]) for facts in both)],
-        ["mode", *(text(_mode(facts)) for facts in both)],
+        ["score space", *(score_space(facts) for facts in both)],
+        ["mode", *(text(mode_of(facts)) for facts in both)],
         ["bound", *(f"{text(facts['bound'])}, {percent(facts['confidence'])}" for facts in both)],
         [
             "data",

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 # Facts are binned: a real file has some hundred kilobytes.
 MAX_BYTES = 32 << 20
+# JSON files of verify that are no report, by a field that only they have
+_OTHER_KINDS = {
+    "points": "a file of operating points",
+    "model_id": "a model card",
+    "message": "a command's error",
+}
 _MAKE = "write it again with `verify calibrate` or `verify evaluate`"
 
 
@@ -98,7 +104,16 @@ def checked_facts(value: Any, *, name: str = "facts") -> CalibrationFacts:
     Raises:
         FactsError: naming the field, its value and what was expected.
     """
-    if not isinstance(value, dict) or "schema" not in value:
+    if not isinstance(value, dict):
+        msg = f"{name}: no facts of a report (a JSON {type(value).__name__}); {_MAKE}"
+        raise FactsError(msg)
+    other = _other_kind(value)
+    if other:
+        msg = (
+            f"{name} is {other}, not the facts of a report: name the JSON that lies beside the report's page"
+        )
+        raise FactsError(msg)
+    if "schema" not in value:
         msg = f"{name}: no facts of a report (there is no field `schema`); {_MAKE}"
         raise FactsError(msg)
     schema = value["schema"]
@@ -118,6 +133,13 @@ def checked_facts(value: Any, *, name: str = "facts") -> CalibrationFacts:
         msg = f"{name}: nested too deeply to be a report; {_MAKE}"
         raise FactsError(msg) from None
     return facts
+
+
+def _other_kind(value: dict[str, Any]) -> str:
+    """Which other kind of verify's JSON files this is; empty if none, or facts."""
+    if "verdicts" in value:
+        return ""
+    return next((what for field, what in _OTHER_KINDS.items() if field in value), "")
 
 
 def facts_sha256(facts: CalibrationFacts) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from verify.report.svg import log_axis, share
-from verify.report.wording import DASH, bounded, counted, percent, text
+from verify.report.wording import DASH, bound_kind, bounded, counted, percent_up, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # A page shows the first so many of a list and says how many more the JSON holds.
 MOST_ROWS = 40
 _WIDE, _HIGH, _EDGE = 148, 18, 6
-EXTRAPOLATED = '<span class="badge guess">EXTRAPOLATED</span>'
+EXTRAPOLATED = '<span class="badge guess">EXTRAPOLATED, not proven</span>'
 
 
 def section(name: str, title: str, lead: str, *bodies: str) -> str:
@@ -51,24 +51,33 @@ def facts_list(pairs: Iterable[tuple[str, str]], *, css: str = "facts") -> str:
     return f'<dl class="{css}">{rows}</dl>' if rows else ""
 
 
-def grid(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that scrolls inside itself; columns and cells are HTML already, the first cell heads its row."""
+def grid(
+    name: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, labels: Sequence[str] = ()
+) -> str:
+    """A table that scrolls inside itself; columns and cells are HTML already, the first cell heads its row.
+
+    With `labels`, plain words for each column, its cells stand below one another on a narrow screen.
+    """
     if not rows:
         return ""
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    lines = "".join(_row(row, len(columns)) for row in rows[:MOST_ROWS])
-    label = text(f"{name}: table")
+    lines = "".join(_row(row, len(columns), labels) for row in rows[:MOST_ROWS])
+    label, css = text(f"{name}: table"), "wide stack" if labels else "wide"
     return (
-        f'<div class="wide" role="region" aria-label="{label}" tabindex="0"><table><caption>{text(name)}</caption>'
+        f'<div class="{css}" role="region" aria-label="{label}" tabindex="0"><table><caption>{text(name)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table></div>{more(len(rows))}"
     )
 
 
-def _row(row: Sequence[str], columns: int) -> str:
+def _row(row: Sequence[str], columns: int, labels: Sequence[str]) -> str:
     """One line of a table; a row of too few cells stretches its last one."""
     span = f' colspan="{columns - len(row) + 1}"' if len(row) < columns else ""
-    cells = "".join(f"<td>{cell}</td>" for cell in row[1:-1])
-    return f'<tr><th scope="row">{row[0]}</th>{cells}<td{span}>{row[-1]}</td></tr>\n'
+    named = [f' data-label="{escape(word)}"' if word else "" for word in labels] or [""] * columns
+    if span:
+        named[len(row) - 1] = ""  # it is not about that column only
+    cells = "".join(f"<td{name}>{cell}</td>" for name, cell in zip(named[1:], row[1:-1], strict=False))
+    last = f"<td{span}{named[len(row) - 1]}>{row[-1]}</td>"
+    return f'<tr><th scope="row"{named[0]}>{row[0]}</th>{cells}{last}</tr>\n'
 
 
 def more(found: int, shown: int = MOST_ROWS) -> str:
@@ -136,10 +145,14 @@ class Scale:
         )
 
 
-def rate_cell(rate: RateFacts | None) -> str:
-    """A rate, its bound and its counts in one cell."""
+def rate_cell(rate: RateFacts | None, *, kind: bool = False) -> str:
+    """A rate, its bound (with `kind`: and which) and its counts in one cell."""
     if rate is None:
         return f'<span class="soft">{DASH}</span>'
-    if not rate["errors"]:
-        return f'none seen, at most {percent(rate["upper"])}<br><span class="soft">{counted(rate)}</span>'
-    return f'{bounded(rate)}<br><span class="soft">{counted(rate)}</span>'
+    if rate["errors"]:
+        shown = bounded(rate, kind=kind)
+    elif rate["upper"] < 1:
+        shown = f"none seen, at most {percent_up(rate['upper'])}" + (f", {bound_kind(rate)}" if kind else "")
+    else:
+        shown = "none seen, too few people for a bound"
+    return f'{shown}<br><span class="soft">{counted(rate)}</span>'

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from verify.report.parts import Scale, facts_list, figure, grid, more, note, rate_cell, section
 from verify.report.svg import Plot, log_axis
-from verify.report.wording import DASH, count, number, percent, target, text, threshold
+from verify.report.wording import DASH, count, number, percent, percent_up, target, text, threshold
 
 if TYPE_CHECKING:
-    from verify.facts import CalibrationFacts, EnrolmentCount, GroupFacts, OneToN, StrataFacts
+    from verify.facts import CalibrationFacts, EnrolmentCount, GroupFacts, OneToN, Planning, StrataFacts
 
 _MOST_COLUMNS, _MOST_GROUPS = 8, 24
 
@@ -168,18 +168,16 @@ def search(facts: CalibrationFacts) -> str:
         [
             count(one["gallery_size"]),
             "measured" if one["measured"] else '<span class="badge">projected</span>',
-            rate_cell(one["fpir"]),
-            fpir.draw(one["fpir"]),
+            rate_cell(one["fpir"]) + fpir.draw(one["fpir"]),
             percent(one["fpir_independent"]) + _union(one),
-            rate_cell(one["fnir"]),
-            fnir.draw(one["fnir"], css="b"),
+            rate_cell(one["fnir"]) + fnir.draw(one["fnir"], css="b"),
             percent(one["rank_1"]) if one["rank_1"] is not None else DASH,
         ]
         for one in found
     ]
     columns = [
-        "people searched", "", "FPIR: a stranger finds somebody", fpir.head(""), "FPIR if independent",
-        "FNIR: a known person is not found", fnir.head(""), "found first",
+        "people searched", "", fpir.head("FPIR: a stranger finds somebody"), "FPIR if independent",
+        fnir.head("FNIR: a known person is not found"), "found first",
     ]  # fmt: skip
     at = f" At threshold {threshold(found[0]['threshold'])}." if found else ""
     lead = f"A search compares with everybody enrolled, so a stranger has as many chances as there are people.{at}"
@@ -195,7 +193,7 @@ def search(facts: CalibrationFacts) -> str:
 def _union(one: OneToN) -> str:
     """The bound that holds whatever the dependence, where it was worked out."""
     upper = one.get("fpir_union_upper")
-    return "" if upper is None else f'<br><span class="soft">at most {percent(upper)}</span>'
+    return "" if upper is None else f'<br><span class="soft">at most {percent_up(upper)}</span>'
 
 
 def _search_chart(found: list[OneToN]) -> str:
@@ -225,16 +223,27 @@ def _search_chart(found: list[OneToN]) -> str:
 
 
 def planning(facts: CalibrationFacts) -> str:
-    """What more subjects would buy."""
+    """What more subjects would buy, by both ways to prove a target."""
     rows = [
-        [
-            target(one["target_fmr"]),
-            count(one["subjects_zero_errors"]),
-            count(one["subjects_expected"]) if one["subjects_expected"] is not None else "not known",
-            text(one["note"]),
-        ]
+        [target(one["target_fmr"]), _expected(one), count(one["subjects_zero_errors"]), text(one["note"])]
         for one in facts["planning"]
     ]
-    columns = ["to prove at most", "people, if not one error is seen", "people, at the rate seen here", ""]
-    lead = "How many people a proof takes: so many at the very least, and so many to be expected."
+    columns = [
+        "to prove at most", "people, if errors are as frequent and as clustered as here",
+        "people, if nothing is known of the errors and not one is seen", "",
+    ]  # fmt: skip
+    lead = (
+        "There are two ways to a proof, each with its own number of calibration people. The first counts the errors: "
+        "what they show of how often and in whom they come says how the bound shrinks. The second claims nothing but "
+        "that no error was seen, and then only pairs that share nobody count, which takes about six people for each "
+        "time that the target goes into one. The smaller number is the way to take; bring as many people again for "
+        "the test."
+    )
     return section("planning", "What more people would buy", lead, grid("People needed", columns, rows))
+
+
+def _expected(one: Planning) -> str:
+    people = one["subjects_expected"]
+    if people is None:
+        return "not known"
+    return f"<b>{count(people)}</b>" if people < one["subjects_zero_errors"] else count(people)

@@ -1,297 +1,80 @@
-"""Error rates over the threshold: the ladder, the movable threshold, DET, histograms, transfer."""
+"""Error rates at thresholds: the ladder of targets, and what became of each on people who took no part."""
 
 from __future__ import annotations
 
-import json
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from verify.report.parts import EXTRAPOLATED, Scale, figure, grid, rate_cell, section
-from verify.report.svg import Axis, Plot, log_axis, probit_axis, score_axis
-from verify.report.wording import DASH, count, target, text, threshold
+from verify.report.parts import EXTRAPOLATED, Scale, grid, rate_cell, section
+from verify.report.wording import DASH, bound_kind, percent_up, target, text, threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from verify.facts import CalibrationFacts, RateFacts, Rung, Transfer
 
-    from verify.facts import CalibrationFacts, Curve, RateFacts, Rung
 
-_SUPPORT = {
-    "supported": '<span class="badge pass">proven</span>',
-    "extrapolated": EXTRAPOLATED,
-    "insufficient": '<span class="badge">not enough data</span>',
-}
-_FLOOR = 1e-8
-_HOW = (
-    '<div class="how"><h3>How to read them</h3><ul class="plain">'
-    "<li>Further right, the door is stricter: fewer strangers get in, more rightful people are turned away.</li>"
-    "<li>Where the two heaps of scores overlap, no threshold can tell the two apart.</li>"
-    "<li>A line is what was counted; the shade around it is what the truth may be. Where a line "
-    "ends, no error was seen "
-    "any more and only the shade is known.</li>"
-    "<li>Each step of the scales of rates is ten times rarer, not one less.</li></ul></div>"
-)
+_LADDER = ("at most", "", "threshold", "FMR on new people", "FNMR on new people")
+_TRANSFER = ("target and threshold", "people", "FMR", "FNMR")
 
 
 def ladder(facts: CalibrationFacts) -> str:
     """One row for each power of ten."""
     rungs = facts["ladder"]
     fmr, fnmr = Scale.of([one["fmr"] for one in rungs]), Scale.of([one["fnmr"] for one in rungs])
-    rows = [
-        [
+    rows = []
+    for one in rungs:
+        row = [
             target(one["target_fmr"]),
-            _SUPPORT[one["support"]],
+            _support(one),
             threshold(one["threshold"]) if one["threshold"] is not None else DASH,
-            (rate_cell(one["fmr"]) if one["fmr"] else "") + _remark(one),
-            fmr.draw(one["fmr"], target=one["target_fmr"]),
-            rate_cell(one["fnmr"]),
-            fnmr.draw(one["fnmr"], css="b"),
-        ][: None if one["fmr"] or one["fnmr"] else 4]
-        for one in rungs
-    ]
+        ]
+        if one["fmr"] or one["fnmr"]:
+            row += [
+                rate_cell(one["fmr"]) + fmr.draw(one["fmr"], target=one["target_fmr"]) + _remark(one),
+                rate_cell(one["fnmr"]) + fnmr.draw(one["fnmr"], css="b"),
+            ]
+        else:
+            row.append(_remark(one))
+        rows.append(row)
     columns = [
         "strangers, at most",
         "",
         "threshold",
-        "FMR measured",
-        fmr.head(""),
-        "FNMR measured",
-        fnmr.head(""),
+        fmr.head("FMR on new people"),
+        fnmr.head("FNMR on new people"),
     ]
     lead = (
-        "Each step lets in ten times fewer strangers, and turns away more rightful people. A step is "
-        "proven only where the bound on "
-        "the calibration subjects, not the measured rate, meets it. The line shows the bounds, the "
-        "dashed mark the target."
+        "Each step lets in ten times fewer strangers, and turns away more rightful people. A step is proven only where "
+        "the bound on the calibration people, not the measured rate, meets it, and new people did not exceed it. The "
+        "line shows the bounds, the dashed mark the target."
     )
-    return section("ladder", "The ladder of thresholds", lead, grid("Ladder of thresholds", columns, rows))
+    return section(
+        "ladder",
+        "The ladder of thresholds",
+        lead,
+        grid("Ladder of thresholds", columns, rows, labels=_LADDER),
+    )
+
+
+def exceeded(rung: Rung) -> bool:
+    """Whether new people showed more than the step promises."""
+    return rung["fmr"] is not None and rung["fmr"]["value"] > rung["target_fmr"]
+
+
+def _support(rung: Rung) -> str:
+    """The step's badge: green only where the promise was made and new people kept it."""
+    if rung["support"] == "extrapolated":
+        return EXTRAPOLATED
+    if rung["support"] != "supported":
+        return '<span class="badge">not enough data</span>'
+    if exceeded(rung):
+        return '<span class="badge fail">not kept</span>'
+    return '<span class="badge pass">proven</span>'
 
 
 def _remark(rung: Rung) -> str:
     """What there is to say about a step, under its rate."""
-    rate, words = rung["fmr"], text(rung["message"], limit=450)
-    above = rate is not None and rung["support"] == "supported" and rate["value"] > rung["target_fmr"]
-    line = "<br>" if rate else ""
-    found = '<br><b class="bad">above the target on new people</b>' if above else ""
-    return found + (f'{line}<span class="soft wrap">{words}</span>' if words else "")
-
-
-def explorer(facts: CalibrationFacts) -> str:
-    """The movable threshold with its two charts, and the DET curve."""
-    curve = facts["curve"]
-    bars = histogram(facts)
-    if len(curve["thresholds"]) < 2:  # noqa: PLR2004
-        body = (
-            f'<div class="charts">{bars}</div>'
-            if bars
-            else '<p class="soft">not measured: there is no curve over thresholds</p>'
-        )
-        return section("threshold", "Scores", "", body)
-    chosen = operating_threshold(facts)
-    axis = score_axis(curve["thresholds"][0], curve["thresholds"][-1], score_name(facts))
-    det, where = det_chart(curve, trials=trials_of(facts)[0])
-    lead = (
-        "Move the threshold and read what it would cost. The operating point is where the verdict "
-        "above was given; moving it here changes nothing else."
-    )
-    charts = "".join((_rates_chart(facts, axis, chosen), bars, det, _HOW))
-    return section(
-        "threshold",
-        "Move the threshold",
-        lead,
-        _controls(axis, chosen),
-        f'<div class="charts">{charts}</div>',
-        _embedded(facts, chosen, where),
-    )
-
-
-def score_name(facts: CalibrationFacts) -> str:
-    """What the score axis shows."""
-    return {"llr": "log-likelihood ratio (nats)", "fused-llr": "fused log-likelihood ratio (nats)"}.get(
-        facts["score_space"], f"comparison score ({facts['score_space'][:40]})"
-    )
-
-
-def operating_threshold(facts: CalibrationFacts) -> float | None:
-    """The threshold of the first verdict that has one."""
-    return next((one["threshold"] for one in facts["verdicts"] if one["threshold"] is not None), None)
-
-
-def trials_of(facts: CalibrationFacts) -> tuple[int, int]:
-    """Non-mated and mated trials behind the curve."""
-    found: Sequence[Any] = (*facts["verdicts"], *facts["ladder"])
-    non_mated = next((one["fmr"]["trials"] for one in found if one["fmr"]), 0)
-    mated = next((one["fnmr"]["trials"] for one in found if one["fnmr"]), 0)
-    return (
-        non_mated or sum(one["test"]["non_mated_trials"] for one in facts["sets"]),
-        mated or sum(one["test"]["mated_trials"] for one in facts["sets"]),
-    )
-
-
-def _floor(rates: Sequence[float], trials: int) -> float:
-    """The lowest rate worth drawing, a power of ten."""
-    seen = [one for one in rates if one > _FLOOR]
-    low = min([*seen, 0.1]) if seen else 0.01
-    if trials:
-        low = min(low, 1 / trials)
-    return float(10.0 ** math.floor(math.log10(max(low, _FLOOR)) + 1e-9))
-
-
-def _rates_chart(facts: CalibrationFacts, axis: Axis, chosen: float | None) -> str:
-    curve = facts["curve"]
-    low = _floor((*curve["fmr"], *curve["fnmr"]), trials_of(facts)[0])
-    plot = Plot(axis, log_axis(low, 1.0, "share of trials"))
-    for rate, css in (("fmr", "a"), ("fnmr", "b")):
-        values: dict[str, list[float]] = dict(curve)  # type: ignore[arg-type]
-        under = zip(curve["thresholds"], values[f"{rate}_lower"], strict=True)
-        over = zip(curve["thresholds"], values[f"{rate}_upper"], strict=True)
-        plot.band(under, over, css)
-    for values_of, css in ((curve["fmr"], "a"), (curve["fnmr"], "b")):
-        seen = [(t, v) for t, v in zip(curve["thresholds"], values_of, strict=True) if v > 0]
-        plot.line([t for t, _ in seen], [v for _, v in seen], css)
-    _marks(plot, chosen)
-    drawing = plot.svg(
-        "FMR falls and FNMR rises with the threshold, on a logarithmic scale.", extra=_score_span(axis)
-    )
-    note = "Strangers let in and rightful people turned away, with two-sided bounds."
-    legend = (
-        ("a", "FMR: strangers let in"),
-        ("b", "FNMR: rightful people turned away"),
-        ("chosen", "operating point"),
-    )
-    return figure("Rates over the threshold.", drawing, note, legend=legend)
-
-
-def _marks(plot: Plot, chosen: float | None) -> None:
-    if chosen is not None and plot.x.low <= chosen <= plot.x.high:
-        plot.upright(chosen, "line chosen")
-    plot.upright(plot.x.low if chosen is None else chosen, "live", extra='data-live="x" hidden')
-
-
-def _score_span(axis: Axis) -> str:
-    return f'data-low="{axis.low!r}" data-high="{axis.high!r}"'
-
-
-def histogram(facts: CalibrationFacts) -> str:
-    """Scores of the same person upwards, of strangers downwards, each as share of its own kind."""
-    bins = facts["histogram"]
-    mated, strangers = sum(bins["mated"]), sum(bins["non_mated"])
-    if not mated and not strangers:
-        return ""
-    curve, edges = facts["curve"]["thresholds"], bins["edges"]
-    low, high = (curve[0], curve[-1]) if len(curve) > 1 else (edges[0], edges[-1])
-    up = [number / max(1, mated) for number in bins["mated"]]
-    down = [-number / max(1, strangers) for number in bins["non_mated"]]
-    top, foot = max(*up, 1e-9) * 1.15, min(*down, -1e-9) * 1.15
-    axis = score_axis(min(low, edges[0]), max(high, edges[-1]), score_name(facts))
-    plot = Plot(axis, Axis("share of trials", foot, top))
-    for values, css in ((up, "b"), (down, "a")):
-        steps = [(x, v) for k, v in enumerate(values) for x in (edges[k], edges[k + 1])]
-        plot.band(
-            [(edges[0], 0.0), (edges[-1], 0.0)], [(edges[0], 0.0), *steps, (edges[-1], 0.0)], f"fill {css}"
-        )
-        plot.line(
-            [edges[0], *(x for x, _ in steps), edges[-1]], [0, *(v for _, v in steps), 0], f"thin {css}"
-        )
-    plot.words(plot.left + 8, plot.top + 14, f"same person ({count(mated)})", css="b strong")
-    plot.words(
-        plot.left + 8, plot.height - plot.bottom - 8, f"strangers ({count(strangers)})", css="a strong"
-    )
-    _marks(plot, operating_threshold(facts))
-    drawing = plot.svg(
-        "Histogram of scores: the same person above the line, strangers below it.", extra=_score_span(axis)
-    )
-    return figure(
-        "Scores.", drawing, "Same person upwards, strangers downwards; the further apart, the better."
-    )
-
-
-def det_chart(curve: Curve, *, trials: int) -> tuple[str, list[list[float]]]:
-    """FNMR over FMR on probit axes with both bounds, and the curve's places for the moving mark."""
-    low = max(1e-7, _floor(curve["fmr"], trials))
-    foot = max(1e-4, _floor([v for v in curve["fnmr"] if v > 0][:1], 0))
-    plot = Plot(
-        probit_axis(low, 0.5, "FMR: strangers let in"),
-        probit_axis(foot, 0.6, "FNMR: rightful people turned away"),
-    )
-    draw_det(plot, curve, "a")
-    at_low = plot.x.low
-    plot.dot(at_low, plot.y.low, "live", extra='data-live="det" hidden')
-    places = [
-        [round(plot.px(max(x, at_low)), 1) for x in curve["fmr"]],
-        [round(plot.py(max(y, plot.y.low)), 1) for y in curve["fnmr"]],
-    ]
-    note = (
-        "The two errors against each other; nearer to the lower left corner is better. The band "
-        "has both rates at their bounds."
-    )
-    drawing = plot.svg("DET curve: FNMR over FMR on normal-deviate axes.")
-    return figure("Detection error trade-off.", drawing, note, legend=(("a", "test subjects"),)), places
-
-
-def draw_det(plot: Plot, curve: Curve, css: str) -> None:
-    """The line and its band, where errors of both kinds were seen."""
-    pairs = zip(curve["fmr"], curve["fnmr"], strict=True)
-    seen = [k for k, (x, y) in enumerate(pairs) if 0 < x <= plot.x.high and 0 < y <= plot.y.high]
-    # a rate that falls with the threshold is bounded by every bound at a lower one: rising bounds are left out
-    over, best = [], math.inf
-    for k in seen:
-        if curve["fmr_upper"][k] <= best:
-            best = curve["fmr_upper"][k]
-            over.append((best, curve["fnmr_upper"][k]))
-    plot.band([(curve["fmr_lower"][k], curve["fnmr_lower"][k]) for k in seen], over, css)
-    plot.line([curve["fmr"][k] for k in seen], [curve["fnmr"][k] for k in seen], css)
-
-
-def _controls(axis: Axis, chosen: float | None) -> str:
-    start = min(max((axis.low + axis.high) / 2 if chosen is None else chosen, axis.low), axis.high)
-    step = float(f"{(axis.high - axis.low) / 1000:.0e}")
-    return (
-        '<form class="mover" id="mover" hidden><div class="knob">'
-        f'<label for="t-range">Threshold</label><input type="range" id="t-range" min="{axis.low:.6g}" '
-        f'max="{axis.high:.6g}" '
-        f'step="{step:.6g}" value="{start:.6g}">'
-        f'<input type="number" id="t-number" aria-label="Threshold as a number" min="{axis.low:.6g}" '
-        f'max="{axis.high:.6g}" '
-        f'step="any" value="{start:.6g}"><button type="reset">Back to the operating point</button></div>'
-        '<div role="status" aria-live="polite" aria-atomic="true"><dl class="tiles live">'
-        '<div><dt>FMR</dt><dd><span id="t-fmr"></span><small id="t-fmr-more"></small></dd></div>'
-        '<div><dt>FNMR</dt><dd><span id="t-fnmr"></span><small id="t-fnmr-more"></small></dd></div>'
-        '<div class="two"><dt>What it is proven for</dt><dd><span id="t-rung"></span><small '
-        'id="t-rung-more"></small></dd></div>'
-        "</dl></div></form>"
-    )
-
-
-def _embedded(facts: CalibrationFacts, chosen: float | None, det: list[list[float]]) -> str:
-    curve = {name: [float(f"{v:.6g}") for v in values] for name, values in facts["curve"].items()}  # type: ignore[attr-defined]
-    rungs = [
-        {"target": one["target_fmr"], "threshold": one["threshold"], "support": one["support"]}
-        for one in sorted(facts["ladder"], key=_target_of)[:50]
-        if one["threshold"] is not None
-    ]
-    non_mated, mated = trials_of(facts)
-    exact = next(
-        (
-            [one["fmr"]["errors"], one["fnmr"]["errors"]]
-            for one in facts["verdicts"]
-            if one["fmr"] and one["fnmr"]
-        ),
-        None,
-    )
-    payload = {
-        "curve": curve,
-        "chosen": chosen,
-        "exact": exact,
-        "rungs": rungs,
-        "trials": [non_mated, mated],
-        "det": det,
-    }
-    body = json.dumps(payload, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<script type="application/json" id="curve">{body}</script>'
-
-
-def _target_of(rung: Rung) -> float:
-    return rung["target_fmr"]
+    words = text(rung["message"], limit=450)
+    found = '<b class="bad wrap">above the target on new people</b>' if exceeded(rung) else ""
+    return found + (f'<span class="soft wrap">{words}</span>' if words else "")
 
 
 def transfer(facts: CalibrationFacts) -> str:
@@ -300,31 +83,34 @@ def transfer(facts: CalibrationFacts) -> str:
     sides: list[RateFacts | None] = [r for one in found for r in (one["calibration_fmr"], one["test_fmr"])]
     misses = [r for one in found for r in (one["calibration_fnmr"], one["test_fnmr"])]
     fmr, fnmr = Scale.of(sides), Scale.of(misses)
+    promised = {f"{one['target_fmr']:.6g}": one for one in facts["ladder"]}
     rows = []
     for one in found:
         goal = one["target_fmr"]
-        for who, hit, miss in (
-            ("chose it", one["calibration_fmr"], one["calibration_fnmr"]),
-            ("never seen", one["test_fmr"], one["test_fnmr"]),
-        ):
-            head = (
-                f"{target(goal)}<span class='soft'>, from {threshold(one['threshold'])}</span>"
-                if who == "chose it"
-                else ""
-            )
-            rows.append(
-                [
-                    head or "<span class='soft'>the same</span>",
-                    who,
-                    rate_cell(hit),
-                    fmr.draw(hit, target=goal),
-                    rate_cell(miss),
-                    fnmr.draw(miss, css="b"),
-                ]
-            )
-    columns = ["target and threshold", "people", "FMR", fmr.head(""), "FNMR", fnmr.head("")]
+        head = f"{target(goal)}<span class='soft'>, from {threshold(one['threshold'])}</span>"
+        hit, miss = one["calibration_fmr"], one["calibration_fnmr"]
+        said = rate_cell(hit, kind=True) + _promise(promised.get(f"{goal:.6g}"), one)
+        rows.append(
+            [head, "chose it", said + fmr.draw(hit, target=goal), rate_cell(miss) + fnmr.draw(miss, css="b")]
+        )
+        hit, miss = one["test_fmr"], one["test_fnmr"]
+        said = rate_cell(hit, kind=True) + fmr.draw(hit, target=goal)
+        same = "<span class='soft'>the same</span>"
+        rows.append([same, "never seen", said, rate_cell(miss) + fnmr.draw(miss, css="b")])
+    columns = ["target and threshold", "people", fmr.head("FMR"), fnmr.head("FNMR")]
     lead = (
-        "Does the threshold carry over from the people who chose it to people who took no part? "
-        "The two rows of a target should tell the same story."
+        "Does the threshold carry over from the people who chose it to people who took no part? The two rows of a "
+        "target should tell the same story. Both have the population bound here, so that they compare; a promise to "
+        "a further group (prediction bound) is the wider one, and stands beside it."
     )
-    return section("transfer", "From calibration to new people", lead, grid("Transfer", columns, rows))
+    return section(
+        "transfer", "From calibration to new people", lead, grid("Transfer", columns, rows, labels=_TRANSFER)
+    )
+
+
+def _promise(rung: Rung | None, one: Transfer) -> str:
+    """The bound that the threshold was chosen by, where it is another one than the table's."""
+    rate = rung["calibration"] if rung else None
+    if rate is None or bound_kind(rate) == bound_kind(one["calibration_fmr"]) or rate["upper"] >= 1:
+        return ""
+    return f'<br><span class="soft">at most {percent_up(rate["upper"])}, {bound_kind(rate)}</span>'

@@ -16,6 +16,11 @@
     const text = share.toFixed(Math.min(digits, 20));
     return (text.includes(".") ? text.replace(/\.?0+$/, "") : text) + "\u00a0%";
   };
+  const percentUp = (v) => { // a bound is never rounded down
+    if (v <= 0) return percent(v);
+    const step = 10 ** (Math.floor(Math.log10(v)) - (v < 0.1 ? 1 : 2));
+    return percent(Math.min(1, Math.ceil(v / step - 1e-9) * step));
+  };
   const group = (n) => Math.round(n).toLocaleString("en-US");
   const twoDigits = (n) => {
     if (n < 10) return n.toFixed(1).replace(/\.0$/, "");
@@ -41,7 +46,7 @@
     const guess = met.filter((one) => one.support === "extrapolated").sort((a, b) => a.target - b.target)[0];
     const next = rungs.filter((one) => one.threshold > at + 1e-9).sort((a, b) => a.threshold - b.threshold)[0];
     const more = [];
-    if (guess && (!best || guess.target < best.target)) more.push("EXTRAPOLATED: FMR at most " + percent(guess.target));
+    if (guess && (!best || guess.target < best.target)) more.push("EXTRAPOLATED, not proven: FMR at most " + percent(guess.target));
     if (next) more.push("the next step, " + percent(next.target) + ", begins at " + next.threshold.toFixed(4));
     if (!best) return ["no target", more];
     return ["FMR at most " + percent(best.target) + " (" + oneIn(best.target) + ")", more];
@@ -55,9 +60,9 @@
     $("t-fmr").textContent = percent(fmr);
     $("t-fnmr").textContent = percent(fnmr);
     $("t-fmr-more").textContent = oneIn(fmr) + about + group(errors[0]) + " of " + group(trials[0]) +
-      "; bounds " + percent(mix(curve.fmr_lower, p)) + " to " + percent(mix(curve.fmr_upper, p));
+      "; bounds " + percent(mix(curve.fmr_lower, p)) + " to " + percentUp(mix(curve.fmr_upper, p));
     $("t-fnmr-more").textContent = oneIn(fnmr) + about + group(errors[1]) + " of " + group(trials[1]) +
-      "; bounds " + percent(mix(curve.fnmr_lower, p)) + " to " + percent(mix(curve.fnmr_upper, p));
+      "; bounds " + percent(mix(curve.fnmr_lower, p)) + " to " + percentUp(mix(curve.fnmr_upper, p));
     const [what, more] = proven(at);
     $("t-rung").textContent = what;
     $("t-rung-more").textContent = more.join("; ");

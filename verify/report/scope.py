@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from verify.report.facts import facts_sha256
 from verify.report.parts import bullets, facts_list, grid, note, rate_cell, section
-from verify.report.wording import DASH, code, count, number, percent, text
+from verify.report.wording import DASH, FOREIGN, code, count, number, percent, text
 
 if TYPE_CHECKING:
     from verify.facts import CalibrationFacts, SetFacts, SideFacts
@@ -47,7 +47,7 @@ def holds_for(facts: CalibrationFacts) -> str:
     if not model:
         pairs = [("model", "none: scores of another matcher, taken as they are")]
     pairs += [
-        ("score space", text(facts["score_space"])),
+        ("score space", score_space(facts)),
         (
             "mode",
             text(facts["mode"])
@@ -60,18 +60,13 @@ def holds_for(facts: CalibrationFacts) -> str:
     ]
     if facts["norm"]:
         pairs.append(("normalisation", _value(facts["norm"])))
-    protocol = facts.get("protocol")
-    if protocol:
-        pairs += [(text(name.replace("_", " ")), _value(value)) for name, value in sorted(protocol.items())][
-            :20
-        ]
     hashes = [
         [
             text(one["name"]),
             text(one["kind"]),
             code(one["data_sha256"]),
-            code(one["split_sha256"]),
-            "yes" if one["disjoint"] else '<b class="bad">NO: a person is on both sides</b>',
+            code(one["split_sha256"]) if one["split_sha256"] else DASH,
+            _apart(one, facts) if one["disjoint"] else '<b class="bad">NO: a person is on both sides</b>',
         ]
         for one in facts["sets"]
     ]
@@ -81,6 +76,20 @@ def holds_for(facts: CalibrationFacts) -> str:
         "another camera or other people it says nothing."
     )
     return section("scope", "What it holds for", lead, facts_list(pairs), grid("Data", columns, hashes))
+
+
+def _apart(one: SetFacts, facts: CalibrationFacts) -> str:
+    """An evaluation has no split, and does not know who chose its thresholds."""
+    return (
+        "no split: nothing was chosen here"
+        if facts["kind"] == "evaluation" and not one["split_sha256"]
+        else "yes"
+    )
+
+
+def score_space(facts: CalibrationFacts) -> str:
+    """The score space; scores of another matcher have one wording, whichever command took them in."""
+    return "scores of another matcher" if facts["score_space"] in FOREIGN else text(facts["score_space"])
 
 
 def _first(item: tuple[str, Any]) -> tuple[int, str]:
@@ -106,7 +115,7 @@ def counts(facts: CalibrationFacts) -> str:
     """People, samples and trials on both sides of each set, and what was odd about the data."""
     rows = []
     for one in facts["sets"]:
-        for who, half in (("calibration", one["calibration"]), ("test", one["test"])):
+        for who, half in _sides(one, facts):
             dropped = half["possible_non_mated_trials"] - half["non_mated_trials"]
             sampled = (
                 f'<br><span class="soft">of {count(half["possible_non_mated_trials"])}</span>'
@@ -125,6 +134,13 @@ def counts(facts: CalibrationFacts) -> str:
         grid("Counts", columns, rows),
         *(_oddities(one) for one in facts["sets"][:_ODD]),
     )
+
+
+def _sides(one: SetFacts, facts: CalibrationFacts) -> list[tuple[str, SideFacts]]:
+    """The two sides of a split; an evaluation has only those measured."""
+    if facts["kind"] == "evaluation":
+        return [("measured", one["test"])]
+    return [("calibration", one["calibration"]), ("test", one["test"])]
 
 
 def _oddities(one: SetFacts) -> str:
@@ -150,7 +166,7 @@ def failures(facts: CalibrationFacts) -> str:
     """Failures to acquire and to enrol, by reason."""
     rows = []
     for one in facts["sets"]:
-        for who, half in (("calibration", one["calibration"]), ("test", one["test"])):
+        for who, half in _sides(one, facts):
             if half["fta"] is None and half["fte"] is None and not half["failures_to_acquire"]:
                 continue
             rows.append(

@@ -6,9 +6,9 @@ import base64
 import math
 from typing import TYPE_CHECKING
 
-from verify.report.parts import MOST_ROWS, facts_list, figure, grid, more, note, section
+from verify.report.parts import facts_list, figure, grid, more, note, section
 from verify.report.svg import Plot, score_axis
-from verify.report.wording import DASH, code, count, number, percent, text, threshold
+from verify.report.wording import DASH, code, count, number, percent, percent_up, text, threshold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,13 +95,13 @@ def dependence(facts: CalibrationFacts, thumbnails: Mapping[str, bytes]) -> str:
         ("Design effect", f"{factor}<small>trials that weigh as much as one</small>"),
         (
             "Bound if independent",
-            f"{percent(found['independent_upper'])}<small>too narrow: shown for comparison</small>",
+            f"{percent_up(found['independent_upper'])}<small>too narrow: shown for comparison</small>",
         ),
-        ("Bound over people", f"{percent(found['dyadic_upper'])}<small>the one that is used</small>"),
+        ("Bound over people", f"{percent_up(found['dyadic_upper'])}<small>the one that is used</small>"),
     ]
     if found["bootstrap_upper"] is not None:
         pairs.append(
-            ("Bound by bootstrap", f"{percent(found['bootstrap_upper'])}<small>people drawn again</small>")
+            ("Bound by bootstrap", f"{percent_up(found['bootstrap_upper'])}<small>people drawn again</small>")
         )
     lead = (
         "Comparisons share people: somebody who looks like many others errs many times. "
@@ -118,11 +118,14 @@ def dependence(facts: CalibrationFacts, thumbnails: Mapping[str, bytes]) -> str:
 
 def _suspects(found: Dependence, thumbnails: Mapping[str, bytes]) -> str:
     body = ""
-    for name, items in (("Pairs that err most", found["pairs"]), ("People who err most", found["subjects"])):
+    for name, items in (
+        ("Pairs that look most like one person", found["pairs"]),
+        ("Samples unlike their own person, and people with most false matches", found["subjects"]),
+    ):
         rows = [_suspect(one, thumbnails) for one in items[:MOST_SUSPECTS]]
-        columns = ["who", "samples", "what", "errors", "score", "why"]
-        if not thumbnails:
-            columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
+        shown = [True, bool(thumbnails), any("side" in one for one in items), True, True, True, True]
+        columns = ["who", "samples", "half", "what", "errors", "score", "why"]
+        columns, rows = _only(columns, shown), [_only(row, shown) for row in rows]
         body += (
             (f"<h3>{name}</h3>" + grid(name, columns, rows) + more(len(items), MOST_SUSPECTS)) if rows else ""
         )
@@ -131,7 +134,24 @@ def _suspects(found: Dependence, thumbnails: Mapping[str, bytes]) -> str:
     faces = (
         note("This page holds photos of people: keep and share it as such.", css="warn") if thumbnails else ""
     )
-    return f"<p>Look here first for wrong labels: two ids of one person, or one id of two.</p>{faces}{body}"
+    return (
+        f"<p>Look here first for wrong labels: two ids of one person, or one id of two. {_covered(found)}</p>"
+        f"{faces}{body}"
+    )
+
+
+def _only(cells: list[str], shown: list[bool]) -> list[str]:
+    return [cell for cell, here in zip(cells, shown, strict=True) if here]
+
+
+def _covered(found: Dependence) -> str:
+    """Whom the search for wrong labels took in."""
+    if any("side" in one for one in (*found["pairs"], *found["subjects"])):
+        return (
+            "The people of both halves were searched, those who set the threshold and those who tested it, each "
+            "half within itself; the figures above are of the test half."
+        )
+    return "The people measured were searched."
 
 
 def _suspect(one: Suspect, thumbnails: Mapping[str, bytes]) -> list[str]:
@@ -140,10 +160,11 @@ def _suspect(one: Suspect, thumbnails: Mapping[str, bytes]) -> list[str]:
     return [
         names + (f"<br>{files}" if files else ""),
         "".join(picture(thumbnails[name], name) for name in one["samples"][:2] if name in thumbnails),
+        text(one.get("side", DASH), limit=40),
         _KINDS.get(one["kind"], text(one["kind"], limit=80)),
         f"{count(one['errors'])} of {count(one['trials'])}",
         DASH if one["score"] is None else number(one["score"]),
-        f'<span class="wrap">{text(one["note"])}</span>',
+        f'<span class="wrap">{text(one["note"], limit=400)}</span>',
     ]
 
 
@@ -161,4 +182,4 @@ def suspect_samples(facts: CalibrationFacts) -> list[str]:
     if found is None:
         return []
     rows = (*found["pairs"][:MOST_SUSPECTS], *found["subjects"][:MOST_SUSPECTS])
-    return list(dict.fromkeys(name for one in rows for name in one["samples"][:2]))[:MOST_ROWS]
+    return list(dict.fromkeys(name for one in rows for name in one["samples"][:2]))

@@ -13,6 +13,10 @@ _MANY, _TEXT, _HASH = 1_000_000, 300, 64
 _UNIT = "\u00a0%"  # the number and its unit stay on one line
 # these turn the direction of writing, and with it the meaning of a line
 _UNSEEN = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
+FOREIGN = (
+    "score",
+    "foreign",
+)  # score spaces of another matcher's scores, as evaluate and calibrate name them
 DASH = "\u2013"  # nothing to show here
 MISSING = '<span class="soft">not measured</span>'
 
@@ -67,21 +71,47 @@ def two_digits(value: float) -> str:
     return f"{round(value / step) * step:,}"
 
 
+def percent_up(value: float | None) -> str:
+    """An upper bound as percentage, of the digits that `percent` shows and never rounded down."""
+    return percent(value) if value is None else percent(rounded_up(value))
+
+
+def rounded_up(value: float) -> float:
+    """A rate rounded up to the digits that `percent` shows: two below a tenth, three above it."""
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) - (1 if value < 0.1 else 2))  # noqa: PLR2004
+    return min(1.0, math.ceil(value / step - 1e-9) * step)
+
+
+def _rounded(value: float) -> float:
+    """A rate rounded to the digits that `percent` shows, so that both forms say one number."""
+    step = 10.0 ** (math.floor(math.log10(value)) - (1 if value < 0.1 else 2))  # noqa: PLR2004
+    return round(value / step) * step
+
+
 def of_a_million(value: float) -> str:
     """How many of a million strangers: ``about 290``, ``none``, ``fewer than one``."""
     number = value * _MANY
     if number <= 0:
         return "none"
-    return "fewer than one" if number < 1 else f"about {two_digits(number)}"
+    return "fewer than one" if number < 1 else f"about {_plain(_rounded(value) * _MANY)}"
 
 
-def at_most(value: float) -> str:
-    """How many of a million at most, rounded up."""
-    number = value * _MANY
-    if number < 1:
-        return "one"
-    step = 10 ** max(0, math.floor(math.log10(number)) - 1)
-    return f"{math.ceil(number / step - 1e-9) * step:,}"
+def at_most(value: float, *, of: int = _MANY) -> str:
+    """How many of a million, or of so many, at most; the digits of `percent_up`."""
+    number = rounded_up(value) * of
+    return "one" if value * of < 1 else _plain(number)
+
+
+def about(value: float, *, of: int) -> str:
+    """How many of so many; the digits of `percent`."""
+    return _plain(_rounded(value) * of) if value > 0 else "none"
+
+
+def _plain(value: float) -> str:
+    """A number without the dust of binary fractions."""
+    return _bare(f"{value:,.6f}")
 
 
 def counted(rate: RateFacts | None) -> str:
@@ -89,11 +119,17 @@ def counted(rate: RateFacts | None) -> str:
     return MISSING if rate is None else f"{count(rate['errors'])} of {count(rate['trials'])}"
 
 
-def bounded(rate: RateFacts | None) -> str:
-    """A rate with its upper bound: ``0.029 % (at most 0.046 %)``."""
+def bound_kind(rate: RateFacts) -> str:
+    """What a bound speaks about: ``prediction bound`` or ``population bound``."""
+    return "prediction bound" if rate["bound"].endswith("-prediction") else "population bound"
+
+
+def bounded(rate: RateFacts | None, *, kind: bool = False) -> str:
+    """A rate with its upper bound: ``0.029 % (at most 0.046 %)``, and which kind of bound it is."""
     if rate is None:
         return MISSING
-    most = f"at most {percent(rate['upper'])}" if rate["upper"] < 1 else "too few people for a bound"
+    most = f"at most {percent_up(rate['upper'])}" if rate["upper"] < 1 else "too few people for a bound"
+    most += f", {bound_kind(rate)}" if kind else ""
     return f'{percent(rate["value"])} <span class="soft">({most})</span>'
 
 
