@@ -139,3 +139,20 @@ def test_options_that_exclude_each_other_are_usage_errors(
     run: Runner, command: tuple[str, ...], options: tuple[str, ...]
 ) -> None:
     assert run(*command, *options).code == 2
+
+
+def test_the_proof_of_one_attempt_of_several_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    def proof(one: Decision, attempts: int) -> str:
+        print_decision(one, as_json=False, attempts=attempts)
+        return next(line for line in capsys.readouterr().out.splitlines() if "proof" in line)
+
+    assert "per attempt" in proof(ACCEPT, 3)
+    assert "per attempt" not in proof(ACCEPT, 1)
+    of_three = replace(ACCEPT, operating_point=replace(LLR, attempts=3))
+    assert "per attempt" not in proof(of_three, 3)
+    assert "in transactions of 3 attempts" in proof(of_three, 3)
+
+
+def test_a_point_that_failed_is_marked_where_it_is_used_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = replace(ACCEPT, operating_point=replace(LLR, fmr=Rate(9, 10, 1.0)))
+    assert "FAILED" in told(capsys, failed, 0).splitlines()[0]

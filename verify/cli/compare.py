@@ -27,4 +27,4 @@ def compare(reference: Path, probe: Path, *, as_json: bool, **engine: Any) -> in
     from verify.cli.verifier import open_verifier
 
     verifier = open_verifier(reference, **engine)
-    return print_decision(verifier.compare(reference, probe), as_json=as_json)
+    return print_decision(verifier.compare(reference, probe), as_json=as_json, attempts=engine["attempts"])

@@ -48,8 +48,8 @@ _UNREADABLE = frozenset(
 )
 
 
-def print_decision(decision: Decision, *, as_json: bool) -> int:
-    """Print a 1:1 decision; return its exit code."""
+def print_decision(decision: Decision, *, as_json: bool, attempts: int = 1) -> int:
+    """Print a 1:1 decision, of one of `attempts` in a transaction; return its exit code."""
     if as_json:
         print_json(_with_verdict(decision))
         return _EXIT[decision.outcome]
@@ -66,12 +66,12 @@ def print_decision(decision: Decision, *, as_json: bool) -> int:
         from verify.cli.fused import part_in_words
 
         click.echo(f"  part       {part_in_words(part)}")
-    _print_basis(decision)
+    _print_basis(decision, attempts=attempts)
     return _EXIT[decision.outcome]
 
 
-def print_identification(found: Identification, *, as_json: bool) -> int:
-    """Print the outcome of a 1:N search; return its exit code."""
+def print_identification(found: Identification, *, as_json: bool, attempts: int = 1) -> int:
+    """Print the outcome of a 1:N search, one of `attempts` in a transaction; return its exit code."""
     if as_json:
         print_json(_with_verdict(found) | {"subject_id": found.subject_id})
         return _EXIT[found.outcome]
@@ -82,7 +82,7 @@ def print_identification(found: Identification, *, as_json: bool) -> int:
             for rank, c in enumerate(found.candidates, 1)
         ]
         print_table(("rank", "subject", "score", f"threshold {found.threshold:+.4f}"), rows)
-    _print_basis(found)
+    _print_basis(found, attempts=attempts)
     return _EXIT[found.outcome]
 
 
@@ -135,12 +135,14 @@ def _headline(result: Decision | Identification) -> str:
     return f"{name}{who} ({result.reason.value}){mark}"
 
 
-def _print_basis(result: Decision | Identification) -> None:
+def _print_basis(result: Decision | Identification, *, attempts: int) -> None:
     click.echo(f"  because    {result.message}")
     point = result.operating_point
     if point is not None:
         one, other = ("FPIR", "FNIR") if point.mode == "1:N" else ("FMR", "FNMR")
-        per = "" if point.attempts == 1 else f" in transactions of {point.attempts} attempts"
+        per = " per attempt" if attempts > 1 else ""
+        if point.attempts > 1:
+            per = f" in transactions of {point.attempts} attempts"
         rates = (
             f"{one} {point.fmr.value:.2e} (<= {point.fmr.upper:.2e}), "
             f"{other} {point.fnmr.value:.2%} (<= {point.fnmr.upper:.2%}){per}"

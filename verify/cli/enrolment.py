@@ -113,7 +113,7 @@ def _print_enrolment(done: Enrolment) -> None:
     verb = "was enrolled before under this key: nothing written again" if done.replayed else "enrolled"
     click.secho(f"{done.subject_id} {verb}: {len(done.added)} {done.modality.value} template(s)", bold=True)
     for record in done.added:
-        click.echo(f"  stored     {record.source} as template {record.template_id}")
+        click.echo(f"  stored     {record.source}")
     for failure in done.failures:
         click.echo(f"  failed     {failure.message}", err=True)
     for finding in (*done.left_out, *done.findings):

@@ -31,4 +31,5 @@ def identify(probe: Path, *, top_k: int, as_json: bool, **engine: Any) -> int:
     from verify.cli.verifier import open_verifier
 
     with open_verifier(probe, read_only=True, **engine) as verifier:
-        return print_identification(verifier.identify(probe, top_k=top_k), as_json=as_json)
+        found = verifier.identify(probe, top_k=top_k)
+        return print_identification(found, as_json=as_json, attempts=engine["attempts"])

@@ -39,4 +39,4 @@ def match(
 
     given, engine["model"] = claim_of(probe, face=face, voice=voice, model=engine["model"])
     with open_verifier(probe, read_only=True, **engine) as verifier:
-        return print_decision(verifier.match(subject, given), as_json=as_json)
+        return print_decision(verifier.match(subject, given), as_json=as_json, attempts=engine["attempts"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verify.engine.thresholds import Judge
 from verify.errors import ModelNotInstalledError, VerifyError
 
 if TYPE_CHECKING:
@@ -95,14 +96,23 @@ def _points(alias: str) -> HealthFinding:
     from verify.models import open_bundle
 
     try:
-        points = open_bundle(alias).operating_points()
+        bundle = open_bundle(alias)
+        points = bundle.operating_points()
+        unasked = Judge(bundle.model_id, points).one_to_one()
     except VerifyError as error:
         return HealthFinding(f"thresholds {alias}", "failed", str(error))
     if not points:
         message = "no operating point: every decision will be refused until `verify calibrate` made one"
         return HealthFinding(f"thresholds {alias}", "warning", message)
     rungs = ", ".join(_rung(point) for point in sorted(points, key=lambda p: -p.target_fmr))
-    return HealthFinding(f"thresholds {alias}", "ok", rungs)
+    if unasked.point is None:
+        return HealthFinding(f"thresholds {alias}", "warning", f"{rungs}; {unasked.message}")
+    proven = [p for p in points if p.mode == "1:1" and not p.extrapolated and not p.failed_its_test]
+    strictest = min(p.target_fmr for p in proven)
+    limits = (
+        f"unasked, {unasked.point.name} decides; who asks for less than FMR {strictest:g} gets no decision"
+    )
+    return HealthFinding(f"thresholds {alias}", "ok", f"{rungs}; {limits}")
 
 
 def _rung(point: OperatingPoint) -> str:
@@ -112,7 +122,9 @@ def _rung(point: OperatingPoint) -> str:
         else f"FMR {point.target_fmr:g}"
     )
     space = "" if point.score_space == "cosine" else f" ({point.score_space})"
-    return f"{rate} at {point.threshold:.3f}{space}{' EXTRAPOLATED' if point.extrapolated else ''}"
+    marks = (" EXTRAPOLATED" if point.extrapolated else "") + (" FAILED" if point.failed_its_test else "")
+    chosen = "" if point.limits_false_matches else f" (chosen for {point.asked_kind.upper()})"
+    return f"{rate} at {point.threshold:.3f}{space}{chosen}{marks}"
 
 
 def _gallery(path: Path | None) -> HealthFinding:
