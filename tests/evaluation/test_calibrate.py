@@ -102,7 +102,7 @@ def test_a_small_hard_set_is_not_hidden_by_a_large_easy_one(people, tmp_path):
 
     hard = write_people(tmp_path / "hard", subjects=90, samples=3)
     for file in hard.rglob("*.jpg"):  # people of their own
-        file.write_text(file.read_text().replace(":", "7:"))
+        file.write_text(file.read_text().replace(":", "777:"))
     both = job_on(people, hard, capturer=Leaning(), targets=(2e-2,)).calibration
     easy = job_on(people, targets=(2e-2,)).calibration
     (point,) = both.points

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.evaluation.people import MODEL_ID, PeopleCapturer, write_people
 from verify.cli import main
+from verify.data.splits import part_of
 from verify.models.operating_points import read_operating_points
 from verify.report.facts import read_facts
 
@@ -72,7 +75,8 @@ def test_json_is_one_document(verify, people):
 def test_what_the_data_cannot_support_ends_with_4(verify, people, tmp_path):
     code, out, err = verify(people, "--target-fmr", "1e-6", "--no-cache")
     assert code == 4
-    assert "cannot support FMR 1e-06" in err
+    assert out.count("cannot support FMR 1e-06") == 1
+    assert not err
     assert out.startswith("INSUFFICIENT DATA")
     assert "TOO FEW" in out
     assert read_facts(tmp_path / "report.json")["verdicts"][0]["verdict"] == "INSUFFICIENT DATA"
@@ -85,6 +89,82 @@ def test_a_ladder_keeps_the_rungs_that_hold(verify, people, tmp_path):
     )
     assert code == 4
     assert [p.target_fmr for p in read_operating_points(tmp_path / "operating_points.json")] == [0.1, 5e-2]
+
+
+def test_a_target_that_the_test_subjects_exceeded_ends_with_1_and_is_left_out(verify, tmp_path):
+    """A file of scores whose test subjects are more alike than those who choose the threshold."""
+    rng = np.random.default_rng(4)
+    names = [f"p{i}" for i in range(80)]
+    rows = ["score,mated,subject_a,subject_b"]
+    for i, one in enumerate(names):
+        rows += [f"{rng.normal(6, 1):.6f},1,{one},{one}" for _ in range(2)]
+        for other in names[i + 1 :]:
+            tested = part_of(one, seed=0) == part_of(other, seed=0) == "test"
+            rows.append(f"{rng.normal(1.0 if tested else 0.0, 1):.6f},0,{one},{other}")
+    (tmp_path / "alike.csv").write_text("\n".join(rows) + "\n")
+    code, out, _ = verify("--scores", "alike.csv", "--target-fmr", "0.1", "--target-fmr", "1e-7")
+    assert code == 1  # worse than what is not supported
+    assert out.startswith("FAIL: FMR 0.1: threshold")
+    assert "exceeded it" in out
+    assert "is promised" not in out.replace("nothing is promised", "")
+    assert "scores-fmr-1e-1 is left out of operating_points.json: it failed" in out
+    assert not (tmp_path / "operating_points.json").exists()
+    again = ("--scores", "alike.csv", "--target-fmr", "0.1", "--force")
+    code, out, _ = verify(*again, "--keep-failed")
+    assert code == 1
+    assert "left out" not in out
+    (point,) = read_operating_points(tmp_path / "operating_points.json")
+    assert point.failed_its_test
+    code, out, _ = verify(*again)
+    assert "operating_points.json, of an earlier run, was removed" in out
+    assert not (tmp_path / "operating_points.json").exists()
+    assert json.loads(verify(*again, "--json")[1])["points"] == []
+
+
+def test_force_without_a_point_leaves_no_stale_file(verify, people, tmp_path):
+    assert verify(people, "--target-fmr", "5e-2", "--no-cache")[0] == 0
+    code, out, _ = verify(people, "--target-fmr", "1e-6", "--no-cache", "--force")
+    assert code == 4
+    assert "operating_points.json, of an earlier run, was removed" in out
+    assert not (tmp_path / "operating_points.json").exists()
+    assert verify(people, "--target-fmr", "5e-2", "--no-cache", "--install", "--force")[0] == 0
+    code, out, _ = verify(people, "--target-fmr", "1e-6", "--no-cache", "--install", "--force")
+    assert code == 4
+    assert "of an earlier calibration, stays as it was" in out
+    assert (tmp_path / "bundle" / "operating_points.json").exists()
+
+
+def test_beyond_the_trials_nothing_is_green(verify, people):
+    code, out, _ = verify(people, "--target-fmr", "1e-3", "--extrapolate", "--no-cache")
+    assert code == 4
+    assert out.startswith("EXTRAPOLATED: FMR 0.001")
+    assert "PASS" not in out
+
+
+def test_quality_is_a_flag_and_swallows_no_folder(verify, people):
+    code, _, err = verify("--quality", people, "--no-cache")
+    assert code == 2
+    assert "no capture has the quality measure 'detector_score'" in err
+    code, _, err = verify("--quality-measure", "beauty", people, "--no-cache")
+    assert code == 2
+    assert "no capture has the quality measure 'beauty'" in err
+
+
+def test_bounds_are_named_and_scores_have_no_samples(verify, people, tmp_path):
+    _, out, _ = verify(people, "--target-fmr", "5e-2", "--no-cache")
+    assert "samples," in out
+    assert re.search(r"prediction\s", out)
+    assert re.search(r"population\s", out)
+    assert "at most" not in out
+    rows = [
+        f"{(6 if i == j else 0) + (i * 7 + j * 3) % 11 / 10},{int(i == j)},p{i},p{j}"
+        for i in range(40)
+        for j in range(i, 40)
+    ]
+    (tmp_path / "rival.csv").write_text("\n".join(["score,mated,subject_a,subject_b", *rows]) + "\n")
+    _, out, _ = verify("--scores", "rival.csv", "--target-fmr", "0.3", "--force")
+    assert "subjects, " in out
+    assert "samples" not in out
 
 
 def test_install_puts_them_into_the_bundle(verify, people, tmp_path):
@@ -169,7 +249,7 @@ def test_real_faces_end_to_end(models_dir, data_dir, tmp_path):
     (point,) = read_operating_points(tmp_path / "points.json")
     assert -0.3 < point.threshold < 0.45
     assert point.fnmr.value < 0.2
-    assert "cannot support FMR 0.0001" in done.stderr
+    assert "cannot support FMR 0.0001" in done.stdout
 
 
 @pytest.mark.models

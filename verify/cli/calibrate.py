@@ -13,7 +13,7 @@ from verify.cli.output import json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-EXIT_INSUFFICIENT = 4
+EXIT_FAILED, EXIT_INSUFFICIENT = 1, 4
 
 
 @click.command()
@@ -31,11 +31,23 @@ def calibrate(*, data: tuple[Path, ...], as_json: bool, **options: Any) -> int:
 
     The threshold is chosen so that a bound, not the measured rate, meets the target: with the
     default --bound prediction what as many further people will show, with --bound population the rate
-    over all people like these. Exit code 4: the data cannot support a target; all others are written.
+    over all people like these.
+
+    A score file has the columns score,mated,subject_a,subject_b[,sample_a,sample_b]; a text column X is
+    a group that both sides share, X_a and X_b are the groups of the two sides where they may differ,
+    number columns M_a and M_b are a quality measure of the two sides.
+
+    Exit codes: 0 every target is supported and held, 1 the test subjects exceeded a target (its point
+    is left out of the file: see --keep-failed), 4 the data cannot support a target, or --extrapolate did
+    without trials; all others are written.
 
     Templates of the captures are kept in a cache file that only you can read: see --no-cache.
+
+    Example: verify calibrate people/ --model face --target-fmr 1e-3
+
+    Example: verify calibrate --scores rival.csv --target-fmr 1e-2 -o rival.json
     """
-    from verify.cli.calibration import insufficient, payload, show
+    from verify.cli.calibration import payload, show
     from verify.cli.calibration_run import run
     from verify.cli.output import print_json
 
@@ -44,6 +56,5 @@ def calibrate(*, data: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         print_json(payload(done))
     else:
         show(done)
-    for line in insufficient(done.job.calibration.unsupported):
-        click.echo(line, err=True)
-    return EXIT_INSUFFICIENT if done.job.calibration.unsupported else 0
+    words = {verdict["verdict"] for verdict in done.facts["verdicts"]}
+    return EXIT_FAILED if "FAIL" in words else EXIT_INSUFFICIENT if "INSUFFICIENT DATA" in words else 0

@@ -11,15 +11,19 @@ from verify.cli.output import print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from verify.cli.calibration_run import Done
+    from verify.cli.calibration_files import Done
     from verify.evaluation.targets import Target
-    from verify.facts import RateFacts, Verdict
+    from verify.facts import CalibrationFacts, RateFacts, Verdict
 
-COLUMNS = (
-    *("target", "threshold", "chosen at FMR", "at most", "test FMR", "at most", "errors"),
-    *("FNMR", "at most", "errors", "verdict"),
-)
 _SHOWN = 10
+
+
+def columns(facts: CalibrationFacts) -> tuple[str, ...]:
+    """The table's; each bound is named: the promise's, and the population bound of what was measured."""
+    return (
+        *("target", "threshold", "chosen at FMR", f"{facts['bound']} bound"),
+        *("test FMR", "population bound", "errors", "test FNMR", "population bound", "errors", "verdict"),
+    )
 
 
 def show(done: Done) -> None:
@@ -27,17 +31,15 @@ def show(done: Done) -> None:
     facts = done.facts
     for verdict in facts["verdicts"]:
         if verdict["threshold"] is not None:
-            click.echo(f"{verdict['verdict']}: {verdict['message']}")
-    missing = [one for one in facts["verdicts"] if one["threshold"] is None]
-    if missing:  # why: see `insufficient`
-        targets = ", ".join(f"{one['asked_kind'].upper()} {one['asked_rate']:g}" for one in missing)
-        click.echo(f"{missing[0]['verdict']}: {targets}")
+            click.echo(f"{word(verdict)}: {verdict['message']}")
+    for line in insufficient(done.job.calibration.unsupported):
+        click.echo(line)
     print_table(
-        COLUMNS,
+        columns(facts),
         rows(facts["verdicts"]),
         title=f"{done.title}, {facts['score_space']} scores, {facts['bound']} bound at {facts['confidence']:.0%}",
     )
-    for line in notes(done):
+    for line in (*notes(done), *done.said):
         click.echo(line)
     click.echo(f"written to {', '.join(map(str, done.written))}" if done.written else "nothing written")
 
@@ -46,10 +48,17 @@ def insufficient(unsupported: Mapping[Target, str]) -> Iterator[str]:
     """Why targets have no threshold: the first one's reason in full, of the others that they ask for more still."""
     for kind in dict.fromkeys(target.kind for target in unsupported):
         first, *others = (target for target in unsupported if target.kind is kind)
-        yield f"insufficient data: {unsupported[first]}"
+        yield f"INSUFFICIENT DATA: {unsupported[first]}"
         if others:
             rates = ", ".join(f"{target.rate:g}" for target in others)
-            yield f"insufficient data: {kind.upper()} {rates} the less so: the report says how many subjects each takes"
+            yield f"INSUFFICIENT DATA: {kind.upper()} {rates} the less so: the report says how many subjects each takes"
+
+
+def word(verdict: Verdict) -> str:
+    """The verdict in a word; a threshold that no trials stand behind says so, and is never a PASS."""
+    if verdict["extrapolated"]:
+        return "FAIL, EXTRAPOLATED" if verdict["verdict"] == "FAIL" else "EXTRAPOLATED"
+    return verdict["verdict"]
 
 
 def rows(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, ...]]:
@@ -57,7 +66,7 @@ def rows(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, ...]]:
     for verdict in verdicts:
         target = f"{verdict['asked_kind'].upper()} {verdict['asked_rate']:g}"
         if verdict["threshold"] is None:
-            yield (target, "none", *[""] * (len(COLUMNS) - 3), "TOO FEW")
+            yield (target, "none", *[""] * 8, "TOO FEW")
             continue
         yield (
             target,
@@ -65,7 +74,7 @@ def rows(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, ...]]:
             *_rate(verdict["calibration"])[:2],
             *_rate(verdict["fmr"]),
             *_rate(verdict["fnmr"]),
-            verdict["verdict"] + (" EXTRAPOLATED" if verdict["extrapolated"] else ""),
+            word(verdict),
         )
 
 
@@ -75,9 +84,12 @@ def notes(done: Done) -> Iterator[str]:
         for side, count in (("calibration", one["calibration"]), ("test", one["test"])):
             more = count["possible_non_mated_trials"]
             of = f" (of {more:,})" if more > count["non_mated_trials"] else ""
+            samples = (
+                f" {count['samples']:,} samples," if count["samples"] else ""
+            )  # of scores alone none are known
             yield (
-                f"{one['name']}, {side}: {count['subjects']:,} subjects, {count['samples']:,} samples, "
-                f"{count['mated_trials']:,} mated and {count['non_mated_trials']:,} non-mated trials{of}"
+                f"{one['name']}, {side}: {count['subjects']:,} subjects,{samples} {count['mated_trials']:,} mated and "
+                f"{count['non_mated_trials']:,} non-mated trials{of}"
             )
         yield from _failures(one)
         yield from (f"{one['name']}: warning: {warning}" for warning in one["warnings"])
@@ -97,10 +109,11 @@ def payload(done: Done) -> dict[str, Any]:
         "model_id": done.job.spaces.recipe.model_id,
         "bound": done.facts["bound"],
         "verdicts": done.facts["verdicts"],
-        "points": done.job.calibration.points,
+        "points": done.kept,
         "sets": done.facts["sets"],
         "notes": done.facts["notes"],
         "written": done.written,
+        "said": done.said,
         "cache": done.job.cache,
     }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from verify.capture import Capturer
     from verify.evaluation.job import CalibrationJob
     from verify.facts import CalibrationFacts
+    from verify.types import OperatingPoint
 
 LAYOUTS = ("subject-folders", "file-per-subject", "csv")
 _OPTIONS = (
@@ -37,6 +38,7 @@ _OPTIONS = (
     click.option("--report", type=PATH, help="FILE.html, with FILE.json; default: report.html beside the output."),
     click.option("--no-report", is_flag=True, help="Write operating points only."),
     click.option("--force", is_flag=True, help="Replace existing output files."),
+    click.option("--keep-failed", is_flag=True, help="Write points too whose target the test subjects exceeded."),
     click.option("--install", is_flag=True, help="Replace the model's own operating points instead."),
 )  # fmt: skip
 
@@ -49,11 +51,31 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """A calibration, what the report states, and what was written.
+
+    Attributes:
+        written: files, in order.
+        kept: the operating points among them.
+        said: what a person should know about the files.
+    """
+
+    title: str
+    job: CalibrationJob
+    facts: CalibrationFacts
+    written: tuple[Path, ...]
+    kept: tuple[OperatingPoint, ...]
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Outputs:
     """Where a calibration writes: operating points, and the report as page and as facts (None: no report)."""
 
     points: Path
     page: Path | None
+    keep_failed: bool = False
+    installs: bool = False
 
     @classmethod
     def of(cls, options: Mapping[str, Any], capturer: Capturer | None) -> Outputs:
@@ -69,7 +91,7 @@ class Outputs:
                 msg = f"{options['model']} is a zip: --install cannot write into it; unpack it, or write a file with -o"
                 raise click.UsageError(msg)
             points = capturer.bundle.path / OPERATING_POINTS_FILE
-        made = cls(points, page)
+        made = cls(points, page, keep_failed=options["keep_failed"], installs=options["install"])
         made.check_distinct()
         check_writable(
             {points: "--install" if options["install"] else "-o"}, replace=force or options["install"]
@@ -89,18 +111,26 @@ class Outputs:
         """The report as JSON."""
         return None if self.page is None else self.page.with_suffix(".json")
 
-    def write(self, job: CalibrationJob, facts: CalibrationFacts) -> list[Path]:
-        """Write everything, the report last; the files written."""
+    def write(self, title: str, job: CalibrationJob, facts: CalibrationFacts) -> Done:
+        """Write everything, the report last."""
+        from verify.evaluation.verdicts import failed
         from verify.models.cohorts import cohort_file, write_cohort
         from verify.models.operating_points import write_operating_points
 
         written: list[Path] = []
-        if job.calibration.points:
+        points = job.calibration.points
+        kept = tuple(point for point in points if self.keep_failed or not failed(point))
+        said = [
+            f"{point.name} is left out of {self.points}: it failed" for point in points if point not in kept
+        ]
+        if kept:
             if job.cohort is not None:
                 digest = write_cohort(self.points.parent, job.cohort.vectors)
                 written.append(cohort_file(self.points.parent, digest))
-            write_operating_points(self.points, job.calibration.points)
+            write_operating_points(self.points, kept)
             written.insert(0, self.points)
+        elif self.points.exists():
+            said.append(self._without_points())
         if self.page is not None and self.facts is not None:
             from verify.report.calibration import calibration_page
             from verify.report.facts import write_facts, write_text
@@ -108,4 +138,11 @@ class Outputs:
             write_facts(self.facts, facts)
             write_text(self.page, calibration_page(facts))
             written += [self.page, self.facts]
-        return written
+        return Done(title, job, facts, tuple(written), kept, tuple(said))
+
+    def _without_points(self) -> str:
+        """No point is left, and an earlier run's file is in the place: what becomes of it."""
+        if self.installs:
+            return f"no operating point: {self.points}, of an earlier calibration, stays as it was"
+        self.points.unlink()
+        return f"no operating point: {self.points}, of an earlier run, was removed"

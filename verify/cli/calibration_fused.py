@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from verify.cli.calibration_run import Done
+    from verify.cli.calibration_files import Done
     from verify.evaluation.job import Method
     from verify.evaluation.targets import Target
 
@@ -34,7 +34,6 @@ def run_fused(
 ) -> Done:
     """Calibrate and write; raises before any work if files would be replaced unasked."""
     from verify.capture import Capturer
-    from verify.cli.calibration_run import Done
     from verify.evaluation.facts_of import calibration_facts
     from verify.evaluation.fused_job import run_fused_calibration
     from verify.models.fusions import JOINT, part_names
@@ -72,4 +71,4 @@ def run_fused(
             "parts": {one.bundle.name: model_facts(one) for one in capturers},
         },
     )
-    return Done(title, job, facts, tuple(outputs.write(job, facts)))
+    return outputs.write(title, job, facts)

@@ -42,9 +42,10 @@ _METHOD = (
     ),
     click.option("--cohort", type=PATH, help="Folder or CSV of strangers for --norm; one template of each is used."),
     click.option("--top-k", type=click.IntRange(2), help="Of --norm as: highest cohort scores used (default 200)."),
+    click.option("--quality", is_flag=True, help="Let quality enter the evidence: the modality's usual measures."),
     click.option(
-        "--quality", is_flag=False, flag_value="", metavar="[MEASURES]",
-        help="Let quality enter the evidence; --quality=a,b names the measures.",
+        "--quality-measure", "measures", multiple=True, metavar="NAME",
+        help="Let this measure of quality enter the evidence; several times for several.",
     ),
     click.option("--attempts", type=click.IntRange(1), default=1, show_default=True, help="Attempts of a transaction."),
     click.option("--extrapolate", is_flag=True, help="Beyond the trials: fit a tail, and say EXTRAPOLATED."),
@@ -68,12 +69,9 @@ def asked_of(options: Mapping[str, Any]) -> tuple[tuple[Target, ...], Method]:
     targets = tuple(Target(Kind(kind), rate) for kind in KINDS for rate in options[f"target_{kind}"])
     if not targets and options["mode"] == "1:1":
         targets = (Target(Kind.FMR, 1e-3),)
-    quality = options["quality"]
     names = ("mode", "confidence", "bound", "norm", "top_k", "attempts", "extrapolate", "groups", "seed")
     return targets, Method(
         **{name: options[name] for name in names},
         gallery_size=options["gallery_size"] or 0,
-        quality=None
-        if quality is None
-        else tuple(name.strip() for name in quality.split(",") if name.strip()),
+        quality=options["measures"] if options["measures"] or options["quality"] else None,
     )

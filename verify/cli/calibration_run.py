@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from verify.capture import Capturer
-    from verify.evaluation.job import CalibrationJob
-    from verify.facts import CalibrationFacts
+    from verify.cli.calibration_files import Done
 
 MEDIA_OPTIONS = ("layout", "max_samples_per_subject", "trials", "workers", "cache", "cohort")
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A calibration, what the report states, and the files written."""
-
-    title: str
-    job: CalibrationJob
-    facts: CalibrationFacts
-    written: tuple[Path, ...]
 
 
 def run(data: tuple[Path, ...], options: Mapping[str, Any], *, quiet: bool) -> Done:
@@ -72,7 +60,7 @@ def run(data: tuple[Path, ...], options: Mapping[str, Any], *, quiet: bool) -> D
         job, title=f"Calibration of {title}", command=shlex.join(["verify", *sys.argv[1:]]),
         created_at=datetime.now(UTC), model=model,
     )  # fmt: skip
-    return Done(title, job, facts, tuple(outputs.write(job, facts)))
+    return outputs.write(title, job, facts)
 
 
 def _capturer(data: tuple[Path, ...], options: Mapping[str, Any]) -> Capturer | None:

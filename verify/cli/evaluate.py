@@ -34,7 +34,11 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--groups", multiple=True, metavar="COLUMN", help="Rates by this column; default: all.")
 @click.option(
-    "--quality", multiple=True, metavar="MEASURE", help="Rates by this measure; default: usual ones."
+    "--quality-measure",
+    "quality",
+    multiple=True,
+    metavar="NAME",
+    help="Rates by this measure; default: usual ones.",
 )
 @click.option("--confidence", default=0.95, show_default=True, help="Of the one-sided bounds.")
 @click.option("--seed", default=0, show_default=True, help="Of drawn galleries and samples.")

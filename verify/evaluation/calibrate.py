@@ -28,7 +28,7 @@ from verify.types import OperatingPoint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from verify.evaluation.choosing import Choice
+    from verify.evaluation.choosing import Choice, Choices
     from verify.evaluation.prepare import SplitSet
     from verify.evaluation.side import Side
     from verify.metrics.prediction import Bound
@@ -136,7 +136,8 @@ def calibrate(
     if not views[whole].test.mated.size:
         msg = (
             "no test subject has two usable samples, so there is no mated trial and no FNMR can be measured: "
-            "bring at least two samples of many subjects"
+            "every operating point states what it costs the right people, so bring at least two samples of many "
+            "subjects"
         )
         raise InsufficientTrialsError(msg)
     choices = {
@@ -169,28 +170,26 @@ def calibrate(
             name: rates_at(view, threshold, confidence=confidence, bound=bound)
             for name, view in views.items()
         }
+        by_tail = any(target in choices[name].extrapolated for name in (governing, whole))
         made = _point(target, threshold, measured[governing], measured[whole], recipe)
         points.append(
             dataclasses.replace(
                 made,
                 confidence=confidence,
                 bound=bound,
-                extrapolated=target in choices[whole].extrapolated,
-                target_fmr=target.rate if target in choices[whole].extrapolated else made.target_fmr,
+                extrapolated=by_tail,
+                target_fmr=target.rate if by_tail else made.target_fmr,
                 data=_data(sets, measured, wanted, governing, bound=bound),
             )
         )
+    rungs, beyond = _ladder(choices, whole=whole, missing=_too_few(views[whole].calibration))
     return Calibration(
         points=tuple(points),
         unsupported=unsupported,
         sets=tuple(sets),
         views=views,
-        rungs=_ladder(
-            {name: found.ladder for name, found in choices.items()},
-            whole=whole,
-            missing=_too_few(views[whole].calibration),
-        ),
-        extrapolated=choices[whole].extrapolated_rungs,
+        rungs=rungs,
+        extrapolated=beyond,
     )
 
 
@@ -278,19 +277,23 @@ def _too_few(side: Side) -> str:
 
 
 def _ladder(
-    rungs: Mapping[str, Mapping[float, Choice]], *, whole: str, missing: str
-) -> dict[float, float | str]:
-    """FMR -> threshold by the same rule as for targets, or `missing` where the data supports none."""
+    choices: Mapping[str, Choices], *, whole: str, missing: str
+) -> tuple[dict[float, float | str], frozenset[float]]:
+    """FMR -> threshold by the same rule as for targets, or `missing` where the data supports none; the extrapolated."""
     found: dict[float, float | str] = {}
+    beyond: set[float] = set()
     least = -math.inf
-    for rate in sorted(rungs[whole], reverse=True):
-        by_view = {name: choices[rate] for name, choices in rungs.items()}
+    for rate in sorted(choices[whole].ladder, reverse=True):
+        by_view = {name: one.ladder[rate] for name, one in choices.items()}
         if isinstance(by_view[whole], InsufficientTrialsError):
             found[rate] = missing
-        else:
-            least = max(governed(by_view, highest=True)[1], least)
-            found[rate] = least
-    return found
+            continue
+        governing, threshold, _ = governed(by_view, highest=True)
+        least = max(threshold, least)
+        found[rate] = least
+        if any(rate in choices[name].extrapolated_rungs for name in (governing, whole)):
+            beyond.add(rate)
+    return found, frozenset(beyond)
 
 
 def _point(target: Target, threshold: float, rates: Rates, whole: Rates, recipe: Recipe) -> OperatingPoint:
@@ -370,7 +373,8 @@ def set_data(one: SplitSet) -> dict[str, Any]:
             "mated_trials": int(side.mated.size),
             "non_mated_trials": int(side.non_mated.trials),
             "possible_non_mated_trials": one.possible[part],
-            "attempts": side.samples_seen + sum(failed.values()),
+            "attempts": (side.mated.size if side.mated_left_out.size else side.samples_seen)
+            + sum(failed.values()),
             "failures_to_acquire": failed,
         }
     return {

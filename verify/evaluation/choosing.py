@@ -182,13 +182,21 @@ def fmr_needed(target: Target, fta: Rate | None, *, attempts: int = 1) -> float 
 
 
 def fta_of(side: Side, *, confidence: float, bound: Bound = "population") -> Rate | None:
-    """Failure-to-acquire rate with bounds that take each subject as a cluster; None without attempts."""
+    """Failure-to-acquire rate with bounds that take each subject as a cluster; None without attempts.
+
+    Of scores alone, no capture is known: there a mated trial without evidence is a failure among the mated trials.
+    """
     here = [attempt for attempt in side.attempts if side.among[attempt.subject]]
-    if not here:
+    succeeded = [0.0 if attempt.failure is not None else 1.0 for attempt in here]
+    subject = [attempt.subject for attempt in here]
+    if side.mated_left_out.size:
+        succeeded = [0.0] * side.mated_left_out.size + [1.0] * side.mated.size
+        subject = [*side.mated_left_out.tolist(), *side.mated_subject.tolist()]
+    if not subject:
         return None
     return mated_rate(
-        mated=np.array([0.0 if attempt.failure is not None else 1.0 for attempt in here]),
-        subject=np.array([attempt.subject for attempt in here]),
+        mated=np.array(succeeded),
+        subject=np.array(subject),
         threshold=0.5,
         confidence=confidence,
         bound=bound,
@@ -207,8 +215,15 @@ def _for_rejections(
         failing = 1.0 - (1.0 - fta.upper) ** attempts
         if failing >= rate:
             return InsufficientTrialsError(
-                f"the data cannot support FRR {rate:g}: failures to acquire alone are bounded at {failing:.2g} "
-                f"({fta.errors:,} of {fta.trials:,} attempts); better captures or more subjects are needed"
+                f"the data cannot support FRR {rate:g}: failures to acquire alone are bounded at {failing:.2g} by the "
+                f"{bound} bound{_among_people(side, confidence, bound)} ({fta.errors:,} of {fta.trials:,} attempts of "
+                "the calibration subjects); better captures or more subjects are needed"
             )
         rate = (rate - failing) / (1.0 - failing)
     return choose_for_fnmr(side, rate, confidence=confidence, bound=bound)
+
+
+def _among_people(side: Side, confidence: float, bound: Bound) -> str:
+    """The FTA's population bound, which reports give, where the promise is by another."""
+    rate = None if bound == "population" else fta_of(side, confidence=confidence)
+    return "" if rate is None else f", an attempt's at {rate.upper:.2g} by the population bound"

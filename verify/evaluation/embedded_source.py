@@ -39,6 +39,9 @@ class EmbeddedSource:
         max_non_mated: if there are more non-mated trials, each is taken with the probability that gives about
             this many.
         seed: of that sample.
+        sha256s: (n,) hash of each file; empty where it is not known.
+        persons: (S,) name of the person that each subject is over several sets, see
+            `verify.evaluation.persons`; empty where nothing but the subject ids tells.
     """
 
     name: str
@@ -58,6 +61,8 @@ class EmbeddedSource:
     transaction: int = 1
     max_non_mated: int | None = None
     seed: int = 0
+    sha256s: tuple[str, ...] = field(default=(), repr=False)
+    persons: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(
@@ -102,6 +107,7 @@ class EmbeddedSource:
             quality=embedded.quality,
             max_non_mated=max_non_mated,
             seed=seed,
+            sha256s=embedded.sha256s,
         )
 
     def usable(self) -> NDArray[np.bool_]:

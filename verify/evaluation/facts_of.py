@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from verify import __version__
 from verify.data.splits import CALIBRATION
-from verify.evaluation.analysis import LADDER, curve, histogram, ladder, side_facts, transfer
+from verify.evaluation.analysis import LADDER, curve, histogram, ladder, rate_facts, side_facts, transfer
 from verify.evaluation.analysis.evidence import evidence
 from verify.evaluation.analysis.planning import planning
+from verify.evaluation.choosing import fta_of
 from verify.evaluation.focus import closer_look
 from verify.evaluation.joined_source import shared_subjects
-from verify.evaluation.prepare import among
-from verify.evaluation.verdicts import verdicts
+from verify.evaluation.persons import on_both_sides, several_names
+from verify.evaluation.prepare import among, failures
+from verify.evaluation.verdicts import target_of, verdicts
 from verify.facts import SCHEMA
 from verify.score_space import ScoreSpace
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
     from verify.evaluation.job import CalibrationJob
     from verify.evaluation.prepare import SplitSet
-    from verify.facts import CalibrationFacts, SetFacts
+    from verify.evaluation.side import Side
+    from verify.facts import CalibrationFacts, SetFacts, SideFacts
 
 ATTACKS = (
     "not measured: no presentation attacks (photos of photos, replayed or synthetic speech) were among the data, and "
@@ -53,6 +56,7 @@ def calibration_facts(
     whole = made.whole
     supported = {rate: t for rate, t in made.rungs.items() if isinstance(t, float)}
     look = closer_look(job)
+    torn = on_both_sides(made.sets)
     return {
         "schema": SCHEMA,
         "kind": "calibration",
@@ -69,7 +73,9 @@ def calibration_facts(
         "confidence": method.confidence,
         "bound": method.bound,
         "seed": method.seed,
-        "sets": [set_facts(one, confidence=method.confidence) for one in made.sets],
+        "sets": [
+            set_facts(one, confidence=method.confidence, disjoint=one.name not in torn) for one in made.sets
+        ],
         "verdicts": verdicts(made),
         "ladder": ladder(
             whole.calibration,
@@ -105,10 +111,16 @@ def calibration_facts(
     }
 
 
-def set_facts(one: SplitSet, *, confidence: float) -> SetFacts:
-    """Counts, hashes and warnings of one set."""
-    calibration = side_facts(one.calibration, confidence=confidence)
-    test = side_facts(one.test, confidence=confidence)
+def set_facts(one: SplitSet, *, confidence: float, disjoint: bool) -> SetFacts:
+    """Counts, hashes and warnings of one set.
+
+    Args:
+        one: the set.
+        confidence: of the one-sided bounds.
+        disjoint: no person and no file of it is on both sides, here or in another set.
+    """
+    calibration = _side_facts(one.calibration, confidence=confidence)
+    test = _side_facts(one.test, confidence=confidence)
     calibration["possible_non_mated_trials"] = one.possible["calibration"]
     test["possible_non_mated_trials"] = one.possible["test"]
     return {
@@ -116,7 +128,7 @@ def set_facts(one: SplitSet, *, confidence: float) -> SetFacts:
         "kind": one.source.kind,
         "data_sha256": one.source.data_sha256,
         "split_sha256": one.split.sha256,
-        "disjoint": not (one.calibration.among & one.test.among).any(),
+        "disjoint": disjoint,
         "cross_trials_dropped": one.source.crossing(among(one.source, one.split, CALIBRATION)),
         "calibration": calibration,
         "test": test,
@@ -126,8 +138,25 @@ def set_facts(one: SplitSet, *, confidence: float) -> SetFacts:
     }
 
 
+def _side_facts(side: Side, *, confidence: float) -> SideFacts:
+    """Of scores alone, mated trials without evidence are the failures among the mated trials."""
+    facts = side_facts(side, confidence=confidence)
+    if side.mated_left_out.size:
+        facts["attempts"] = int(side.mated.size + side.mated_left_out.size)
+        facts["failures_to_acquire"] = failures(side)
+        facts["fta"] = rate_facts(fta_of(side, confidence=confidence))
+    return facts
+
+
 def _notes(job: CalibrationJob) -> list[str]:
     notes = []
+    for point in job.calibration.points:
+        small = point.data["too_small_alone"]
+        if small:
+            notes.append(
+                f"{target_of(point).words}: {', '.join(small)} alone could not support it, so it is no proof for data "
+                f"like {'theirs' if len(small) > 1 else 'its'}; the other sets chose the threshold"
+            )
     for one in job.calibration.sets:
         for part, side in (("calibration", one.calibration), ("test", one.test)):
             if side.non_mated.trials < one.possible[part]:
@@ -143,10 +172,17 @@ def _notes(job: CalibrationJob) -> list[str]:
                 f"{len(shared)} subject ids are in several sets ({shared[0]} is one): they are taken as one person, "
                 "whose trials are not independent"
             )
+            notes.extend(
+                f"{one.name}: {double} of its people are two subjects of it, by spelling or by files that they share "
+                "with another set: their trials against each other are left out of all sets pooled"
+                for one in job.calibration.sets
+                if (double := several_names(one.source))
+            )
     if job.method.attempts > 1:
         notes.append(
             f"all rates are per transaction of {job.method.attempts} attempts, whose best score is judged; "
-            "failures to acquire are per attempt"
+            "failures to acquire are per attempt: FAR takes all of a transaction failing, FRR any of them, the worse "
+            "of both each time"
         )
         notes.extend(_if_independent(job))
     return notes

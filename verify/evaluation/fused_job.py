@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from verify.capture import guess_modality
 from verify.data.manifest import read_manifest, refuse_one_subject
-from verify.data.splits import CALIBRATION, split_subjects
+from verify.data.splits import CALIBRATION
 from verify.errors import UsageError
 from verify.evaluation.cache import EmbeddingCache, default_cache_path
 from verify.evaluation.calibrate import Recipe, calibrate
@@ -21,8 +21,9 @@ from verify.evaluation.embeddings import embed_all
 from verify.evaluation.fusion import FUSION_PRIOR, FusedSource, fit_fused
 from verify.evaluation.job import CalibrationJob, Method, non_mated_limit
 from verify.evaluation.pairing import aligned_sets, joined_sets
+from verify.evaluation.persons import with_persons
 from verify.evaluation.pipeline import Spaces
-from verify.evaluation.prepare import among, split_set
+from verify.evaluation.prepare import among, split_of, split_set
 from verify.evaluation.targets import checked_targets
 from verify.score_space import ScoreSpace
 
@@ -107,6 +108,8 @@ def run_fused_calibration(
                     for capturer, aligned in zip(capturers, _aligned(capturers, embedded), strict=True)
                 )
             )
+    for place, told in enumerate(with_persons([parts[0] for parts in sets])):
+        sets[place] = (told, *sets[place][1:])
     fusion = fitted(sets, modalities=[one.modality for one in capturers], prior=prior, seed=method.seed)
     return calibrated(
         sets, fusion=fusion, modality=capturers[0].modality, targets=asked, method=method, cache=path
@@ -117,7 +120,7 @@ def fitted(
     sets: Sequence[Sequence[EmbeddedSource]], *, modalities: Sequence[Modality], prior: float, seed: int
 ) -> Fusion:
     """The fusion of the calibration subjects of all sets, the same ones that choose the thresholds."""
-    halves = [split_subjects(parts[0].subjects, name=parts[0].name, seed=seed) for parts in sets]
+    halves = [split_of(parts[0], seed=seed) for parts in sets]
     return fit_fused(
         sets,
         among=[among(parts[0], half, CALIBRATION) for parts, half in zip(sets, halves, strict=True)],
@@ -140,7 +143,15 @@ def calibrated(
     sources = [FusedSource(parts, fusion=fusion) for parts in sets]
     recipe = Recipe(str(sources[0].model_id), modality, space=ScoreSpace.FUSED_LLR)
     halved = tuple(split_set(source, seed=method.seed) for source in sources)
-    made = calibrate(halved, recipe=recipe, targets=targets, confidence=method.confidence, bound=method.bound)
+    made = calibrate(
+        halved,
+        recipe=recipe,
+        targets=targets,
+        confidence=method.confidence,
+        bound=method.bound,
+        extrapolate=method.extrapolate,
+        seed=method.seed,
+    )
     kinds = "+".join(dict.fromkeys(part.modality for part in fusion.parts))
     points = tuple(
         dataclasses.replace(

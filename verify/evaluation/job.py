@@ -14,6 +14,7 @@ from verify.evaluation.calibrate import Calibration, Recipe, calibrate, check_co
 from verify.evaluation.cohort import NORMS, Cohort, make_cohort
 from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.embeddings import EmbeddedSet, embed_all
+from verify.evaluation.persons import with_persons
 from verify.evaluation.pipeline import Spaces, into_space
 from verify.evaluation.score_files import ScoreFileSource
 from verify.evaluation.targets import Target, checked_targets
@@ -136,7 +137,8 @@ def run_calibration(
         )
         raise UsageError(msg)
     path = (cache or default_cache_path()) if keep_cache else None
-    sources: list[TrialSource] = []
+    listed_pairs: list[TrialSource] = []
+    sources: list[EmbeddedSource] = []
     sets: list[EmbeddedSet] = []
     with nullcontext() if path is None else EmbeddingCache(path) as store:
 
@@ -154,7 +156,7 @@ def run_calibration(
             )
             return embedded, manifest.warnings
 
-        sources.extend(
+        listed_pairs.extend(
             TrialListSource.open(
                 listed,
                 capturer=capturer,
@@ -190,7 +192,14 @@ def run_calibration(
         mode=method.mode,
         gallery_size=method.gallery_size,
     )
-    return _calibrated(sources, recipe=recipe, targets=asked, method=method, cohort=strangers, cache=path)
+    return _calibrated(
+        listed_pairs or with_persons(sources),
+        recipe=recipe,
+        targets=asked,
+        method=method,
+        cohort=strangers,
+        cache=path,
+    )
 
 
 def calibrate_scores(

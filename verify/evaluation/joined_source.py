@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify.data.subjects import folded_subject
-from verify.evaluation.prepare import pooled_side
+from verify.evaluation.persons import persons_of
+from verify.evaluation.prepare import pooled_side, taken
 from verify.metrics.non_mated import NonMatedScores
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def shared_subjects(sources: Sequence[TrialSource]) -> tuple[str, ...]:
-    """Subject ids that occur in more than one source, in whatever spelling."""
+    """Subjects whose person is in more than one source, in whatever spelling and under whatever name."""
     first: dict[str, int] = {}
     shared: dict[str, None] = {}
     for number, source in enumerate(sources):
-        for subject in source.subjects:
-            if first.setdefault(folded_subject(subject), number) != number:
+        for subject, person in zip(source.subjects, persons_of(source), strict=True):
+            if first.setdefault(person, number) != number:
                 shared.setdefault(subject)
     return tuple(shared)
 
@@ -34,9 +34,8 @@ def shared_subjects(sources: Sequence[TrialSource]) -> tuple[str, ...]:
 class JoinedSource:
     """The trials of several sources, one after the other; see `verify.evaluation.sources.TrialSource`.
 
-    Subjects of one name in two sources are one subject here. If they are two people after all, their
-    trials are taken as dependent for nothing, and the bounds are wider than need be; the other way
-    round, two names for one person, they would be too narrow.
+    Subjects of one person (see `verify.evaluation.persons`) are one subject here. Where they are two subjects
+    of one source, their trials against each other are neither mated nor non-mated, and left out.
     """
 
     def __init__(self, sources: Sequence[TrialSource], *, name: str) -> None:
@@ -44,7 +43,7 @@ class JoinedSource:
         subjects: dict[int, str] = {}
         self._places: list[NDArray[np.int32]] = []  # of each source's subjects in the joint numbering
         for source in sources:
-            places = [number.setdefault(folded_subject(one), len(number)) for one in source.subjects]
+            places = [number.setdefault(one, len(number)) for one in persons_of(source)]
             for place, subject in zip(places, source.subjects, strict=True):
                 subjects.setdefault(place, subject)
             self._places.append(np.array(places, dtype=np.int32))
@@ -81,14 +80,17 @@ class JoinedSource:
         found = [
             side.non_mated.top(side.non_mated.trials) for side in sides
         ]  # searches are few: all are there
+        first = self._joint_places([top.subject_a for top in found])
+        second = self._joint_places([top.subject_b for top in found])
+        apart = first != second
         return dataclasses.replace(
             pooled,
             subjects=self.subjects,
             mated_subject=places[pooled.mated_subject],
             non_mated=NonMatedScores.of(
-                np.concatenate([top.score for top in found]),
-                subject_a=self._joint_places([top.subject_a for top in found]),
-                subject_b=self._joint_places([top.subject_b for top in found]),
+                np.concatenate([top.score for top in found])[apart],
+                subject_a=first[apart],
+                subject_b=second[apart],
             ),
             attempts=self.attempts,
             groups={},
@@ -106,13 +108,24 @@ class JoinedSource:
         parts = zip(self._sources, self._places, self._offsets.tolist(), strict=False)
         for source, places, offset in parts:
             for block in source.blocks(among[places], measures=measures, mated_only=mated_only):
-                yield dataclasses.replace(
+                joint = dataclasses.replace(
                     block,
                     subject_a=places[block.subject_a],
                     subject_b=places[block.subject_b],
                     attempt_a=np.where(block.attempt_a >= 0, block.attempt_a + np.int32(offset), -1),
                     attempt_b=np.where(block.attempt_b >= 0, block.attempt_b + np.int32(offset), -1),
                 )
+                clear = joint.mated == (joint.subject_a == joint.subject_b)
+                yield joint if clear.all() else taken(joint, clear)
+
+    def left_out(self, among: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """(L,) int32 subjects of mated trials without a score; see `verify.evaluation.spaces.LlrSource`."""
+        found = [np.empty(0, dtype=np.int32)]
+        for source, places in zip(self._sources, self._places, strict=True):
+            of_source = getattr(source, "left_out", None)
+            if of_source is not None:
+                found.append(places[of_source(among[places])])
+        return np.concatenate(found)
 
     def crossing(self, among: NDArray[np.bool_]) -> int:
         """See `TrialSource.crossing`."""

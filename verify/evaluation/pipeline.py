@@ -20,7 +20,7 @@ from verify.score_space import ScoreSpace
 from verify.types import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -94,7 +94,24 @@ def into_space(
         )
         for source in sources
     )
+    for before, after in zip(raw, judged, strict=True):
+        after.source.warnings = (*after.source.warnings, *_trials_left_out(before, after))
     return Spaces(recipe, raw, judged)
+
+
+def _trials_left_out(before: SplitSet, after: SplitSet) -> Iterator[str]:
+    """Scores alone that have no evidence, said aloud: their mated trials are failures, not rejects."""
+    for part, raw, side in (
+        ("calibration", before.calibration, after.calibration),
+        ("test", before.test, after.test),
+    ):
+        if side.mated_left_out.size:
+            others = raw.non_mated.trials - side.non_mated.trials
+            yield (
+                f"{side.mated_left_out.size:,} of {raw.mated.size:,} mated and {others:,} of {raw.non_mated.trials:,} "
+                f"non-mated {part} trials lack a quality measure or lie below the calibrated range: they have no "
+                "evidence, the mated ones count as failures to acquire (FTA, FRR), not as rejects (FNMR)"
+            )
 
 
 def _judged(source: TrialSource, cohort: Cohort | None, mapping: LlrMap | None, attempts: int) -> TrialSource:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify.data.splits import CALIBRATION, TEST, Split, split_subjects
+from verify.data.splits import CALIBRATION, TEST, Split, part_of
+from verify.data.subjects import folded_subject
 from verify.errors import InsufficientTrialsError, ScoreError
+from verify.evaluation.persons import persons_of
 from verify.evaluation.side import Side
 from verify.metrics.non_mated import NonMatedAccumulator, pooled_non_mated
+from verify.types import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +50,16 @@ class SplitSet:
     possible: Mapping[str, int]
 
 
+def split_of(source: TrialSource, *, seed: int = 0) -> Split:
+    """The subjects of a source by hash of whose person each is, so that one person is on one side in every set."""
+    named = sorted(zip(source.subjects, persons_of(source), strict=True))
+    known_as = {
+        subject: subject if folded_subject(subject) == person else person for subject, person in named
+    }
+    parts = {subject: part_of(name, seed=seed) for subject, name in known_as.items()}
+    return Split(name=source.name, seed=seed, parts=parts)
+
+
 def among(source: TrialSource, split: Split, part: str) -> NDArray[np.bool_]:
     """(S,) bool, which subjects of the source are in a part of the split."""
     return np.array([split.parts[subject] == part for subject in source.subjects], dtype=bool)
@@ -59,7 +72,7 @@ def split_set(source: TrialSource, *, seed: int = 0, measures: Sequence[str] = (
         InsufficientTrialsError: a side without non-mated trials, or without mated ones on both.
         ScoreError: a score that is NaN or infinite, or nothing but equal scores.
     """
-    split = split_subjects(source.subjects, name=source.name, seed=seed)
+    split = split_of(source, seed=seed)
     sides = {
         part: prepare(source, among(source, split, part), measures=measures, part=part)
         for part in (CALIBRATION, TEST)
@@ -93,6 +106,7 @@ def prepare(
     non_mated = NonMatedAccumulator(subjects=len(source.subjects))
     seen = np.zeros(len(source.subjects), dtype=bool)
     trials = 0
+    left_out = getattr(source, "left_out", None)
     for block in source.blocks(chosen, measures=measures):
         _check_finite(block, source=source)
         seen[block.subject_a] = True
@@ -124,6 +138,7 @@ def prepare(
         among=np.asarray(chosen, dtype=bool),
         subjects_seen=int(seen.sum()),
         samples_seen=sum(usable),
+        mated_left_out=np.empty(0, np.int32) if left_out is None else left_out(chosen),
     )
 
 
@@ -209,18 +224,25 @@ def pooled_side(sides: Sequence[Side]) -> Side:
         among=np.concatenate([side.among for side in sides]),
         subjects_seen=sum(side.subjects_seen for side in sides),
         samples_seen=sum(side.samples_seen for side in sides),
+        mated_left_out=np.concatenate(
+            [
+                side.mated_left_out + np.int32(offset)
+                for side, offset in zip(sides, subject_offsets.tolist(), strict=False)
+            ]
+        ),
     )
 
 
 def failures(side: Side) -> dict[str, int]:
     """Failures to acquire of the side's subjects by reason, most frequent first."""
-    return dict(
-        Counter(
-            str(attempt.failure)
-            for attempt in side.attempts
-            if attempt.failure is not None and side.among[attempt.subject]
-        ).most_common()
+    counts = Counter(
+        str(attempt.failure)
+        for attempt in side.attempts
+        if attempt.failure is not None and side.among[attempt.subject]
     )
+    if side.mated_left_out.size:
+        counts[str(Reason.OUTSIDE_CALIBRATED_RANGE)] += int(side.mated_left_out.size)
+    return dict(counts.most_common())
 
 
 def possible_non_mated(source: TrialSource, side: Side) -> int:

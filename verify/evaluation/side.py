@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from verify.evaluation.sources import Attempt
     from verify.metrics.non_mated import NonMatedScores
+
+
+def _nobody() -> NDArray[np.int32]:
+    return np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Side:
         among: (S,) bool, which subjects are on this side.
         subjects_seen: number of subjects of this side with at least one usable sample or trial.
         samples_seen: number of their usable samples; 0 where only scores are known.
+        mated_left_out: (L,) int32 subjects of mated trials of scores alone that a quality-aware map says nothing
+            about; they count as failures to acquire.
     """
 
     name: str
@@ -46,3 +53,4 @@ class Side:
     among: NDArray[np.bool_] = field(repr=False)
     subjects_seen: int
     samples_seen: int
+    mated_left_out: NDArray[np.int32] = field(default_factory=_nobody, repr=False)

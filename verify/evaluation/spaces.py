@@ -91,6 +91,19 @@ class LlrSource(_Around):
             made = dataclasses.replace(block, score=scores, quality=kept)
             yield made if known.all() else taken(made, known)
 
+    def left_out(self, among: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """(L,) int32 subjects of the mated trials that the map says nothing about.
+
+        Captures that it says nothing about have failed before they meet anybody, so there are none such of media:
+        where only scores are known, the trial itself is what fails.
+        """
+        needed = [term.measure for term in self._mapping.terms]
+        found = [np.empty(0, dtype=np.int32)]
+        for block in self.inner.blocks(among, measures=needed, mated_only=True):
+            known = in_range(self._mapping, block.quality, trials=block.score.size)
+            found.append(block.subject_a[block.mated & ~known])
+        return np.concatenate(found)
+
 
 class InRangeSource(_Around):
     """The inner source's own scores of the trials that a map says something about: those of `LlrSource`."""
