@@ -148,15 +148,10 @@ def _alike(test: Side, pair: Lookalike, *, name_of: Callable[[str], str]) -> Sus
             f"{pair.hits} of the {pair.trials} comparisons between the two score as one person's do: they may be one "
             "person under two names"
         )
-    elif 2 * pair.hits > pair.trials:
+    else:
         note = (
             f"the first sample is filed under {first} but matches {pair.hits} of the {pair.trials} samples of {second} "
             f"and its own less: it may belong to {second}"
-        )
-    else:
-        note = (
-            f"the first sample is filed under {first} but unlike the others there; of {second} it matches "
-            f"{pair.hits} of {pair.trials} samples: it may show {second} or a third person"
         )
     return {
         "subjects": [first, second],

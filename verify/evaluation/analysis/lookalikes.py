@@ -1,7 +1,7 @@
 """Two names that look like one person: one sample filed under the other's name, or the same person twice.
 
 - *A sample filed under another name* scores high with the samples of that other subject, and not with the rest of
-  its own: evidence for its own name is taken off.
+  its own: most of those samples have to, and evidence for its own name is taken off.
 - *One person under two names* makes most trials between two subjects score high.
 
 Only the highest non-mated scores are looked at; trials of a pair that are not among them count as if they said
@@ -158,7 +158,9 @@ def _single(high: _High, samples: NDArray[np.int64], at_home: NDArray[np.float64
     theirs = np.maximum(samples[other], sums.hits)
     mean = (sums.llr + (theirs - sums.hits) * high.silent) / theirs
     evidence = mean * witnesses(theirs) - at_home[attempt]
-    several = (theirs > 1) & (evidence > 0)  # against a single sample the pair as a whole says the same
+    # against a single sample the pair as a whole says the same; and a sample that most of the other's samples
+    # are unlike is nobody's: it stands among those unlike their own subject
+    several = (theirs > 1) & (evidence > 0) & (2 * sums.hits >= theirs)
     nearest = high.attempt_b[sums.first]  # the trials are in descending order
     columns = (own, other, attempt, nearest, evidence, sums.highest, sums.hits, theirs)
     return [
