@@ -160,6 +160,14 @@ def test_slider_says_the_ladder_and_its_own_value_aloud(show) -> None:
     assert page.get_attribute("#mover [role=status]", "aria-live") == "polite"
 
 
+def test_slider_proves_nothing_by_a_step_that_new_people_exceeded(show) -> None:
+    facts = made.full()
+    facts["ladder"][2]["fmr"] = made.rate(900, made.TRIALS)
+    page = show(calibration_page(facts)).page
+    page.fill("#t-number", str(facts["ladder"][2]["threshold"] + 0.001))
+    assert "FMR at most 1\u00a0%" in page.inner_text("#t-rung")
+
+
 @pytest.mark.parametrize("typed", ["", "7", "-3"])
 def test_a_number_beyond_the_scores_changes_nothing(typed, show) -> None:
     page = show(PAGES["full"]()).page

@@ -106,6 +106,13 @@ def test_cards_take_the_worst_verdict() -> None:
     assert re.findall(r'<section class="verdict (\w+)">', html) == ["pass", "fail"]
 
 
+def test_cards_show_no_figures_where_there_are_none() -> None:
+    html = compare_page(made.insufficient(), other())
+    card = re.search(r'<section class="verdict open">.*?</section>', html, re.DOTALL).group()
+    assert "FMR at most 0.001" in words(card)
+    assert "not measured" not in card
+
+
 def test_steps_that_new_people_exceed_are_marked() -> None:
     facts = other()
     assert "not kept on new people" not in compare_page(made.full(), facts)

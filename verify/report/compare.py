@@ -9,7 +9,7 @@ from verify.report.calibration import contents
 from verify.report.explorer import draw_det, trials_of
 from verify.report.likeness import Difference, like_with_like, mode_of, names_of
 from verify.report.page import asset, page
-from verify.report.parts import EXTRAPOLATED, bullets, figure, grid, rate_cell, section
+from verify.report.parts import EXTRAPOLATED, bullets, figure, grid, more, rate_cell, section
 from verify.report.rates import exceeded
 from verify.report.scope import glossary, score_space
 from verify.report.stamps import asked, stamp, style_of, worst
@@ -19,7 +19,9 @@ from verify.report.wording import DASH, code, number, percent, target, text, thr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from verify.facts import CalibrationFacts, Evidence, Rung
+    from verify.facts import CalibrationFacts, Evidence, Rung, Verdict
+
+_MOST_LINES = 12  # targets in a card
 
 
 def compare_page(
@@ -64,16 +66,21 @@ def _verdicts(both: Sequence[CalibrationFacts], called: Sequence[str]) -> str:
         found = facts["verdicts"]
         css = style_of(worst(found)) if found else "open"
         head = f"<p>{stamp(worst(found))}</p>" if found else ""
-        lines = "".join(
-            f"<p>{stamp(one)} {asked(one)}<small>threshold {threshold(one['threshold'])}; FMR "
-            f"{rate_cell(one['fmr'])}; FNMR {rate_cell(one['fnmr'])}</small></p>"
-            for one in facts["verdicts"][:6]
-        )
+        lines = "".join(_card_line(one) for one in found[:_MOST_LINES]) + more(len(found), _MOST_LINES)
         cards += (
             f'<section class="verdict {css}">{head}<h2>{name}</h2><p '
             f'class="soft">{text(facts["title"])}, {text(facts["created_at"][:10])}</p>{lines}</section>'
         )
     return f'<div class="two-up">{cards}</div>\n'
+
+
+def _card_line(one: Verdict) -> str:
+    if one["threshold"] is None:
+        return f"<p>{stamp(one)} {asked(one)}</p>"
+    return (
+        f"<p>{stamp(one)} {asked(one)}<small>threshold {threshold(one['threshold'])}</small><small>FMR "
+        f"{rate_cell(one['fmr'])}</small><small>FNMR {rate_cell(one['fnmr'])}</small></p>"
+    )
 
 
 def _paired(a: CalibrationFacts, b: CalibrationFacts) -> list[tuple[float, Rung | None, Rung | None]]:

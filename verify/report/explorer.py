@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from verify.report.parts import figure, section
+from verify.report.rates import exceeded
 from verify.report.stamps import asked
 from verify.report.svg import Axis, Plot, log_axis, probit_axis, score_axis
 from verify.report.wording import FOREIGN, count
@@ -217,7 +218,7 @@ def _controls(axis: Axis, chosen: float | None) -> str:
 def _embedded(facts: CalibrationFacts, chosen: float | None, det: list[list[float]]) -> str:
     curve = {name: [float(f"{v:.6g}") for v in values] for name, values in facts["curve"].items()}  # type: ignore[attr-defined]
     rungs = [
-        {"target": one["target_fmr"], "threshold": one["threshold"], "support": one["support"]}
+        {"target": one["target_fmr"], "threshold": one["threshold"], "support": _support(one)}
         for one in sorted(facts["ladder"], key=_target_of)[:50]
         if one["threshold"] is not None
     ]
@@ -240,6 +241,11 @@ def _embedded(facts: CalibrationFacts, chosen: float | None, det: list[list[floa
     }
     body = json.dumps(payload, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json" id="curve">{body}</script>'
+
+
+def _support(rung: Rung) -> str:
+    """A step that new people exceeded is proven for nothing."""
+    return "exceeded" if rung["support"] == "supported" and exceeded(rung) else rung["support"]
 
 
 def _target_of(rung: Rung) -> float:

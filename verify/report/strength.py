@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from verify.facts import CalibrationFacts, Dependence, Evidence, Suspect
 
-MOST_SUSPECTS = 24
+MOST_SUSPECTS = 30
 _KINDS = {"non_mated": "looks like somebody else", "mated": "unlike the rest of the same person"}
 _JPEG = b"\xff\xd8\xff"
 
