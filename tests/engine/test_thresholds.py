@@ -321,7 +321,7 @@ def test_no_search_goes_unasked_by_a_limit_on_missed_people() -> None:
 def test_the_default_is_never_looser_than_a_ceiling(target: float, attempts: int, *, decides: bool) -> None:
     ruling = Judge(MODEL_ID, (point(target, 0.3),), attempts=attempts).one_to_one()
     assert (ruling.threshold is not None) == decides
-    assert decides or "supports a default of FMR <= 0.05" in ruling.message
+    assert decides or "decides unasked, which takes one chosen to hold FMR <= 0.05" in ruling.message
     asked = Judge(MODEL_ID, (point(target, 0.3),), attempts=attempts, target_fmr=0.2).one_to_one()
     assert asked.threshold == 0.3
 

@@ -121,13 +121,19 @@ def _lower(rate: object) -> float:
 
 
 def rungs(points: Sequence[OperatingPoint]) -> str:
-    """The ladder in words, for refusals."""
-    return ", ".join(
+    """The ladder in words, for refusals: rates with whatever keeps a point from being used."""
+    claims = ", ".join(_rung(point) for point in points if point.mode == "1:1")
+    searches = ", ".join(_rung(point) for point in points if point.mode == "1:N")
+    return " and ".join([f"FMR {claims}"] * bool(claims) + [f"FPIR {searches}"] * bool(searches))
+
+
+def _rung(point: OperatingPoint) -> str:
+    return (
         f"{point.target_fmr:g}"
+        + (f" over {point.gallery_size} subjects" if point.mode == "1:N" else "")
         + ("" if point.score_space == ScoreSpace.COSINE else f" ({point.score_space})")
         + ("" if point.attempts == 1 else f" for {point.attempts} attempts")
         + (" EXTRAPOLATED" if point.extrapolated else "")
         + ("" if point.limits_false_matches else f" (chosen for {point.asked_kind.upper()})")
         + (" (FAILED on its test subjects)" if point.failed_its_test else "")
-        for point in points
     )

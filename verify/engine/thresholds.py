@@ -150,14 +150,14 @@ class Judge:
             return self._by_hand(self._uncalibrated)
         if self._named is not None:
             return self._by_its_name(self._named)
-        asked, limit, held = f"FMR {self.target_fmr:g}", self.target_fmr, claim
+        asked, limit, held = f"supports FMR {self.target_fmr:g}", self.target_fmr, claim
         if self.target_far is not None:
-            asked, limit, held = f"FAR {self.target_far:g}", self.target_far, far_claim
+            asked, limit, held = f"supports FAR {self.target_far:g}", self.target_far, far_claim
         for point in self._unasked if self._own_fmr else self._usable:
             if point.mode == "1:1" and at_most(held(point, attempts=self._attempts), limit):
                 return self._ruled(point)
         if self._own_fmr:
-            asked = f"a default of FMR <= {LOOSEST_DEFAULT_FMR:g}"
+            asked = f"decides unasked, which takes one chosen to hold FMR <= {LOOSEST_DEFAULT_FMR:g}"
         way_out = "ask for a rate of the ladder (--fmr, --far), or for a point by name (--point)"
         others = sorted({p.attempts for p in self._usable} - {1, self._attempts})
         if others:
@@ -180,7 +180,7 @@ class Judge:
             if single and at_most(point.target_fmr, limit):
                 return Ruling(point.threshold, point, in_words(point, attempts=1), calibrated=True)
         return self._unsupported(
-            f"FMR {limit:g} in raw cosines", way_out="calibrate in the cosine space, too"
+            f"supports FMR {limit:g} in raw cosines", way_out="calibrate in the cosine space, too"
         )
 
     def one_to_many(self, gallery_size: int) -> Ruling:
@@ -198,10 +198,8 @@ class Judge:
             named = point is self._named and point.mode == "1:N" and times == 1 and bound < math.inf
             if (named and self._own_fpir) or at_most(bound, self.target_fpir):
                 return self._ruled_search(point, size, bound)
-        each = self.target_fpir / size
-        asked = (
-            f"FPIR {self.target_fpir:g} over {size} subjects{self._per_transaction()} (FMR {each:.2g} each)"
-        )
+        many = f"{size} subjects{self._per_transaction()} (FMR {self.target_fpir / size:.2g} each)"
+        asked = f"supports FPIR {self.target_fpir:g} over {many}"
         way_out = "search a smaller gallery, or ask for a higher --fpir"
         if len(cosine) < len(among):
             way_out += (
@@ -257,14 +255,9 @@ class Judge:
     def _unsupported(self, asked: str, *, way_out: str) -> Ruling:
         if not self._points:
             return Ruling(None, None, _NO_POINTS, calibrated=True)
-        claims = rungs([p for p in self._points if p.mode == "1:1"])
-        searches = ", ".join(
-            f"{p.target_fmr:g} over {p.gallery_size}" for p in self._points if p.mode == "1:N"
-        )
-        ladder = [f"FMR {claims}"] * bool(claims) + [f"FPIR {searches} subjects"] * bool(searches)
         message = (
-            f"no operating point supports {asked}: the ladder has {' and '.join(ladder)}; {way_out}, or calibrate "
-            "with more subjects"
+            f"no operating point {asked}: the ladder has {rungs(self._points)}; {way_out}, or calibrate with more "
+            "subjects"
         )
         return Ruling(None, None, message, calibrated=True)
 
