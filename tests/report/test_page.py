@@ -138,12 +138,15 @@ def test_fail_does_not_claim_what_was_not_kept() -> None:
 
 
 def test_extrapolated_is_said_wherever_the_number_stands() -> None:
-    html = calibration_page(made.extrapolated())
+    facts: Any = made.extrapolated()
+    facts["transfer"].append(made.transfer(1e-5))
+    html = calibration_page(facts)
     assert "<title>EXTRAPOLATED, " in html
     for part in (
         '<header class="top">.*?</header>',
         '<section id="verdict".*?</section>',
         '<section id="ladder".*?</section>',
+        '<section id="transfer".*?</section>',
     ):
         assert "EXTRAPOLATED" in re.search(part, html, re.DOTALL).group()
     assert 'class="verdict pass"' not in html

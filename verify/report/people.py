@@ -235,9 +235,8 @@ def planning(facts: CalibrationFacts) -> str:
     lead = (
         "There are two ways to a proof, each with its own number of calibration people. The first counts the errors: "
         "what they show of how often and in whom they come says how the bound shrinks. The second claims nothing but "
-        "that no error was seen, and then only pairs that share nobody count, which takes about six people for each "
-        "time that the target goes into one. The smaller number is the way to take; bring as many people again for "
-        "the test."
+        "that no error was seen, and then only pairs that share nobody count: about six people divided by the target. "
+        "The smaller number is the way to take; bring as many people again for the test."
     )
     return section("planning", "What more people would buy", lead, grid("People needed", columns, rows))
 

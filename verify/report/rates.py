@@ -88,8 +88,11 @@ def transfer(facts: CalibrationFacts) -> str:
     for one in found:
         goal = one["target_fmr"]
         head = f"{target(goal)}<span class='soft'>, from {threshold(one['threshold'])}</span>"
+        rung = promised.get(f"{goal:.6g}")
+        if rung and rung["support"] == "extrapolated":
+            head += f"<br>{EXTRAPOLATED}"
         hit, miss = one["calibration_fmr"], one["calibration_fnmr"]
-        said = rate_cell(hit, kind=True) + _promise(promised.get(f"{goal:.6g}"), one)
+        said = rate_cell(hit, kind=True) + _promise(rung, one)
         rows.append(
             [head, "chose it", said + fmr.draw(hit, target=goal), rate_cell(miss) + fnmr.draw(miss, css="b")]
         )
