@@ -88,7 +88,7 @@ def test_csv_with_labels_and_sessions(tmp_path, encoding):
         ("subject,path\n" + "ä" * 200 + ",a1.jpg\n", "line 2: .* longer than 256 bytes"),
         ("subject,path\na\tb,a1.jpg\n", "line 2: .* cannot be printed"),
         ("subject,path\na,a\0.jpg\n", "NUL"),
-        ("subject,path\n", "no photo or recording"),
+        ("subject,path\n", "has a header and no lines"),
         ("Subject,path\na,a1.jpg\n", "line 1: no column 'subject' among Subject, path; is it 'Subject'"),
         ("speaker id,path\na,a1.jpg\n", "is it 'speaker id'"),
         ("subject,File\na,a1.jpg\n", "no column 'path' among subject, File; is it 'File'"),
@@ -143,6 +143,23 @@ def test_nothing_there_and_nothing_usable(tmp_path):
         read_manifest(tmp_path / "gone")
     with pytest.raises(ManifestError, match="no photo or recording"):
         read_manifest(make(tmp_path, "al/notes.txt"))
+
+
+@pytest.mark.parametrize(
+    ("files", "layout", "way_out"),
+    [
+        ((), None, "fill it with a folder a subject"),
+        (("al/notes.txt",), None, "fill it with a folder a subject"),
+        (("al/1.jpg",), "file-per-subject", "try layout subject-folders"),
+        (("1.jpg",), "subject-folders", "try layout file-per-subject"),
+    ],
+)
+def test_another_layout_is_advised_only_where_it_would_find_something(tmp_path, files, layout, way_out):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    make(folder, *files)
+    with pytest.raises(ManifestError, match=way_out):
+        read_manifest(folder, layout=layout)
 
 
 def test_a_loop_of_links_ends(tmp_path):

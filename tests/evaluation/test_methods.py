@@ -378,6 +378,16 @@ def test_groups_and_measures_of_score_files(tmp_path):
             calibrate_scores([file], targets=[0.1], method=method)
 
 
+def test_a_group_that_nobody_is_in_is_noted(tmp_path):
+    file = score_file(tmp_path / "rival.csv")
+    head, *rows = file.read_text().splitlines()
+    site = [f"{row},{'mixed' if len(set(row.split(',')[2:])) > 1 else 'home'}" for row in rows]
+    file.write_text("\n".join([f"{head},site", *site]) + "\n")
+    facts = facts_of(calibrate_scores([file], targets=[0.1]))
+    assert any("no subject has one label in column 'site'" in note for note in facts["notes"])
+    assert any("give site_a and site_b" in warning for warning in facts["sets"][0]["warnings"])
+
+
 def test_people_of_several_sets_are_one_in_searches_too(people, tmp_path):
     again = write_people(tmp_path / "again", subjects=80, samples=3)
     job = run(people, again, mode="1:N", gallery_size=2, targets=(0.3,))

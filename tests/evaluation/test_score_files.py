@@ -96,6 +96,7 @@ def test_groups_measures_and_samples(reads):
     assert source.groups == {"sex": ("f", "m", ""), "site": ("", "", "south")}
     (several,) = source.warnings
     assert "1 subjects have several labels in 'site' (ann)" in several
+    assert "give site_a and site_b" in several
     assert source.measures == ("snr",)
     assert Counter((source.subjects[one.subject], one.name) for one in source.attempts) == Counter(
         [("ann", "1.wav"), ("ann", "2.wav"), ("bob", "1.wav"), ("bob", "2.wav"), ("cid", "1.wav")]

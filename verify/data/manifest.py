@@ -121,8 +121,7 @@ def read_manifest(
     else:
         entries = _from_subject_folders(path, skipped)
     if not entries:
-        left_out = "".join(f", {count} left out as {why}" for why, count in sorted(skipped.items()))
-        msg = f"{path}: no photo or recording with layout {chosen}{left_out}; try layout {_other(chosen)}"
+        msg = f"{path}: {_nothing_in(path, chosen, skipped)}"
         raise ManifestError(msg)
     for entry in entries:
         check_subject_id(entry.subject_id, where=str(entry.path))
@@ -149,8 +148,23 @@ def _guess_layout(path: Path) -> Layout:
     return Layout.SUBJECT_FOLDERS if has_folders else Layout.FILE_PER_SUBJECT
 
 
-def _other(layout: Layout) -> Layout:
-    return Layout.FILE_PER_SUBJECT if layout is Layout.SUBJECT_FOLDERS else Layout.SUBJECT_FOLDERS
+def _nothing_in(path: Path, layout: Layout, skipped: Mapping[str, int]) -> str:
+    """Why there is no entry, and the way out: another layout only where that would find something."""
+    if layout is Layout.CSV:
+        return "has a header and no lines: give each file a line, subject,path"
+    left_out = "".join(f", {count} left out as {why}" for why, count in sorted(skipped.items()))
+    other = Layout.FILE_PER_SUBJECT if layout is Layout.SUBJECT_FOLDERS else Layout.SUBJECT_FOLDERS
+    if other is Layout.FILE_PER_SUBJECT:
+        found = any(_media(path, Counter(), deep=False))
+    else:
+        found = bool(_from_subject_folders(path, Counter()))
+    way_out = (
+        f"try layout {other}"
+        if found
+        else f"fill it with a folder a subject, of photos ({PHOTO_SUFFIXES[0]} ...) or recordings "
+        f"({RECORDING_SUFFIXES[0]} ...), or name another"
+    )
+    return f"no photo or recording with layout {layout}{left_out}; {way_out}"
 
 
 def _from_subject_folders(root: Path, skipped: Counter[str]) -> list[Entry]:

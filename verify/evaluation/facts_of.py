@@ -164,6 +164,11 @@ def _notes(job: CalibrationJob) -> list[str]:
                     f"{one.name}, {part}: {side.non_mated.trials:,} of {one.possible[part]:,} non-mated trials were "
                     "drawn at random; --trials all takes every one"
                 )
+        notes.extend(
+            f"{one.name}: no subject has one label in column {column!r}, so there are no rates by it: see the warnings"
+            for column, labels in one.source.groups.items()
+            if not any(labels)
+        )
     if len(job.calibration.sets) > 1:
         notes.append("no trial was made across two sets: one person may be in both")
         shared = shared_subjects([one.source for one in job.calibration.sets])

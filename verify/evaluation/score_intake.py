@@ -106,9 +106,12 @@ class Intake:
                 names = self.subjects.all()
                 shown = ", ".join(names[place] for place in several[:_NAMED])
                 more = ", ..." if several.size > _NAMED else ""
+                way_out = ""
+                if any(one.name == column and one.a == one.b for one in self.plan.labels):
+                    way_out = f"; it labels both sides of a trial: where these differ, give {column}_a and {column}_b"
                 yield (
                     f"{several.size} subjects have several labels in {column!r} ({shown}{more}): "
-                    "they are in none of its groups"
+                    f"they are in none of its groups{way_out}"
                 )
         if self.with_itself:
             yield f"{self.with_itself} trials of a sample with itself, which prove nothing: left out"
