@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -20,7 +21,7 @@ from verify.evaluation.embeddings import embed_all
 from verify.evaluation.protocols import evaluate
 from verify.models.operating_points import write_operating_points
 from verify.report.facts import checked_facts, read_facts
-from verify.score_space import LlrMap, ScoreSpace
+from verify.score_space import Combine, LlrMap, QualityTerm, ScoreNorm, ScoreSpace, Transform
 from verify.types import Modality, OperatingPoint, Rate
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -88,6 +89,37 @@ def test_a_normalised_point_is_named_not_judged_on_cosines(source):
     facts = measured(source, [point(3.0, name="odd", score_space=ScoreSpace.FUSED_LLR, fusion=object())])
     assert facts["verdicts"] == []
     assert any("odd was left out" in note for note in facts["notes"])
+
+
+def test_evidence_of_normalised_scores_is_not_judged_on_raw_ones(source):
+    norm = ScoreNorm(ScoreSpace.AS_NORM, "c" * 64, 100, 10)
+    mapping = LlrMap(slope=2.0, intercept=-1.0, norm=norm)
+    several = point(0.5, name="twice", attempts=2)
+    facts = measured(source, [point(0.0, name="normed", score_space=ScoreSpace.LLR, llr=mapping), several])
+    assert facts["verdicts"] == []
+    notes = " ".join(facts["notes"])
+    assert "normed was left out: its scores are normalised" in notes
+    assert "twice was left out: it judges transactions of 2 attempts" in notes
+
+
+def test_captures_outside_the_calibrated_range_have_failed(source):
+    quality = dict(source.quality) | {"size_px": np.where(np.arange(len(source.owner)) % 4 == 0, 10.0, 100.0)}
+    sized = replace(source, quality=quality, measures=("size_px",))
+    term = QualityTerm("size_px", Transform.IDENTITY, Combine.MIN, 0.0, 1.0, 0.0, 0.0, low=50.0, high=200.0)
+    mapping = LlrMap(slope=2.0, intercept=-1.0, terms=(term,))
+    (verdict,) = measured(sized, [point(0.0, score_space=ScoreSpace.LLR, llr=mapping)])["verdicts"]
+    plain = measured(source, [point(0.5)])["verdicts"][0]
+    assert verdict["fmr"]["trials"] < plain["fmr"]["trials"]
+    assert verdict["frr"] > 0.2  # a quarter of the captures
+
+
+def test_a_fitted_tail_may_fail_but_never_passes(source):
+    fails, holds = measured(
+        source, [point(-0.9, extrapolated=True), point(0.999, name="b", extrapolated=True)]
+    )["verdicts"]
+    assert fails["verdict"] == "FAIL"
+    assert holds["verdict"] == "INSUFFICIENT DATA"
+    assert holds["message"].startswith("EXTRAPOLATED")
 
 
 def test_searches_take_the_rung_that_the_engine_would(source):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from verify.evaluation.analysis import far_frr, fmr_of, fnmr_of, fta_of, rate_facts
+from verify.evaluation.embedded_source import EmbeddedSource
+from verify.evaluation.pipeline import outside
 from verify.evaluation.prepare import prepare
 from verify.evaluation.spaces import LlrSource
 from verify.score_space import ScoreSpace
+from verify.types import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +19,17 @@ if TYPE_CHECKING:
     from verify.evaluation.sources import TrialSource
     from verify.facts import Verdict
     from verify.types import OperatingPoint
+
+
+def why_left_out(point: OperatingPoint) -> str:
+    """Why a point cannot be held against plain pairs of samples of one model; empty if it can."""
+    if point.fusion is not None:
+        return "its scores are of several models together, which are not measured here"
+    if point.norm is not None or (point.llr is not None and point.llr.norm is not None):
+        return "its scores are normalised by a cohort, which is not at hand here"
+    if point.attempts > 1:
+        return f"it judges transactions of {point.attempts} attempts, and the trials here are single ones"
+    return ""
 
 
 def judged_by(
@@ -32,13 +46,18 @@ def judged_by(
             continue
         key = repr(point.llr)
         if key not in spaces:
-            spaces[key] = prepare(LlrSource(source, mapping=point.llr), plain.among, part="given")
+            inner = source
+            if isinstance(inner, EmbeddedSource):  # the engine gives no decision on these: they failed
+                inner = inner.without(outside(inner, point.llr), reason=Reason.OUTSIDE_CALIBRATED_RANGE)
+            spaces[key] = prepare(LlrSource(inner, mapping=point.llr), plain.among, part="given")
         found.append((point, spaces[key]))
     return found
 
 
 def verdict(point: OperatingPoint, side: Side, name: str, *, confidence: float, whom: str) -> Verdict:
     """PASS if the rate that a point promises, and the FMR that it states with it, were kept on these trials.
+
+    An extrapolated point can fail here, but not pass: these trials are too few for what it promises.
 
     Args:
         point: of mode 1:1.
@@ -67,6 +86,7 @@ def verdict(point: OperatingPoint, side: Side, name: str, *, confidence: float, 
         shown = "unknown" if missed is None else f"{missed:.3g}"
         rate = f"{shown}, with an FMR of {rate} where {point.target_fmr:g} was promised"
     said = "kept" if held else "exceeded"
+    mark = "EXTRAPOLATED by a fitted tail, not proven: " if point.extrapolated else ""
     return {
         "asked_kind": kind,
         "asked_rate": promised,
@@ -77,8 +97,8 @@ def verdict(point: OperatingPoint, side: Side, name: str, *, confidence: float, 
         "fnmr": rate_facts(fnmr),
         "far": far,
         "frr": frr,
-        "verdict": "PASS" if held else "FAIL",
+        "verdict": "FAIL" if not held else "INSUFFICIENT DATA" if point.extrapolated else "PASS",
         "extrapolated": point.extrapolated,
         "governed_by": name,
-        "message": f"{point.name}: the promised {kind.upper()} {promised:g} was {said} {whom}: {rate}",
+        "message": f"{mark}{point.name}: the promised {kind.upper()} {promised:g} was {said} {whom}: {rate}",
     }

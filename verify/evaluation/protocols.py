@@ -33,7 +33,7 @@ from verify.evaluation.facts_of import ATTACKS
 from verify.evaluation.familiar import tested_only, told, whom
 from verify.evaluation.figures import Figure
 from verify.evaluation.prepare import possible_non_mated, prepare
-from verify.evaluation.promises import judged_by, verdict
+from verify.evaluation.promises import judged_by, verdict, why_left_out
 from verify.evaluation.search_protocol import identification
 from verify.evaluation.trial_lists import TrialListSource
 from verify.facts import SCHEMA
@@ -113,9 +113,7 @@ def evaluate(
     if not side.mated.size:
         msg = f"{source.name}: there is no mated trial, so no FNMR can be measured: bring two samples of a subject"
         raise InsufficientTrialsError(msg)
-    usable = [
-        point for point in points if point.norm is None and point.fusion is None and point.attempts == 1
-    ]
+    usable = [point for point in points if not why_left_out(point)]
     verdicts = [
         verdict(
             point, judged, source.name, confidence=confidence, whom=whom(point, source, test_half=test_half)
@@ -133,8 +131,7 @@ def evaluate(
         *told(usable, source, test_half=test_half),
         "nothing was chosen on these trials, unless a line says so: the thresholds of the verdicts are the model's own",
         "Cllr, DCF and reliability are of a map fitted to these same trials: at their best, not at their most honest",
-        *(f"{point.name} was left out: {point.score_space} needs its cohort or its other models"
-          for point in points if point not in usable),
+        *(f"{point.name} was left out: {why}" for point in points if (why := why_left_out(point))),
     ]  # fmt: skip
     return {
         "schema": SCHEMA,
