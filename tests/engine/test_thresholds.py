@@ -133,8 +133,10 @@ def test_points_of_several_attempts_serve_exactly_that_many() -> None:
 
 def test_the_default_target_is_per_transaction_and_never_an_extrapolated_one() -> None:
     assert chosen(LADDER) == "face-fmr-0.001"
-    assert chosen(LADDER, attempts=3) == "face-fmr-0.001"
+    assert chosen(LADDER, attempts=3) == "face-fmr-0.0001"  # three attempts at 1e-3 each would be 3e-3
     assert chosen((point(1e-4, 0.6),)) == "face-fmr-0.0001"
+    assert chosen((point(2e-2, 0.3), point(1e-4, 0.6))) == "face-fmr-0.0001"  # never looser than need be
+    assert chosen((point(4e-2, 0.2), point(2e-2, 0.3))) == "face-fmr-0.02"
     assert chosen((point(1e-2, 0.4), point(1e-3, 0.6, extrapolated=True))) == "face-fmr-0.01"
 
 

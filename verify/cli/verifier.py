@@ -24,7 +24,7 @@ _MODEL = click.option(
 _FMR = click.option(
     "--fmr",
     type=float,
-    help="False match rate that a 1:1 decision must hold. [default: the rung nearest above 0.001, at most 0.05]",
+    help="False match rate that a 1:1 decision must hold. [default: 0.001, or the strictest rung, at most 0.05]",
 )
 _FAR = click.option(
     "--far",

@@ -67,8 +67,8 @@ class Judge:
     Args:
         model_id: the model whose scores are judged; a point of another model is refused.
         points: the ladder, in any order.
-        target_fmr: the FMR that a 1:1 decision must hold, in (0, 1). None takes the ladder's strictest
-            rung that is no stricter than `DEFAULT_TARGET_FMR` (or its loosest, if all are stricter), but none
+        target_fmr: the FMR that a 1:1 decision must hold, in (0, 1). None takes the ladder's loosest
+            rung that holds `DEFAULT_TARGET_FMR`, or, if none does, its strictest, but none
             looser than `LOOSEST_DEFAULT_FMR` and none that was chosen for a limit on rejections; every
             decision says which. A rate that no rung holds is not refused here but by every ruling:
             ask `one_to_one` first where a program must know at its start.
@@ -223,9 +223,10 @@ class Judge:
     def _default_target(self) -> float:
         claims = [claim(p, attempts=self._attempts) for p in self._unasked if p.mode == "1:1"]
         claims = [rate for rate in claims if at_most(rate, LOOSEST_DEFAULT_FMR)]
-        return min(
-            (rate for rate in claims if rate >= DEFAULT_TARGET_FMR),
-            default=max(claims, default=DEFAULT_TARGET_FMR),
+        # the loosest that holds the default rate; where none does, the strictest there is
+        return max(
+            (rate for rate in claims if at_most(rate, DEFAULT_TARGET_FMR)),
+            default=min(claims, default=DEFAULT_TARGET_FMR),
         )
 
     def _ruled(self, point: OperatingPoint) -> Ruling:
