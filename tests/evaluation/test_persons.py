@@ -81,6 +81,9 @@ def test_only_sets_without_anybody_on_both_sides_are_called_disjoint(both):
     swapped = dataclasses.replace(second, calibration=second.test, test=second.calibration)
     assert on_both_sides([first, second]) == frozenset()
     assert on_both_sides([first, swapped]) == {"people", "renamed"}
+    torn = dataclasses.replace(both.calibration, sets=(first, swapped))
+    found = facts_of(dataclasses.replace(both, calibration=torn))
+    assert [one["disjoint"] for one in found["sets"]] == [False, False]
     # files tell even where names do not
     unnamed = dataclasses.replace(swapped, source=dataclasses.replace(second.source, persons=()))
     assert on_both_sides([first, unnamed]) == {"people", "renamed"}
