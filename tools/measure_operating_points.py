@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from data.join_words import MIXED, join_words
 
 from verify.capture import Capturer
-from verify.cli.calibration import COLUMNS, rows
+from verify.cli.calibration import columns, rows
 from verify.cli.output import print_table, progress
 from verify.data.splits import read_split
 from verify.evaluation.job import Method, run_calibration
@@ -109,7 +109,7 @@ def check_splits(job: CalibrationJob) -> None:
 
 def show(job: CalibrationJob, *, title: str) -> None:
     title = f"{title}, {job.spaces.recipe.space} scores, {job.method.bound} bound"
-    print_table(COLUMNS, rows(verdicts(job.calibration)), title=title)
+    print_table(columns(job.method.bound), rows(verdicts(job.calibration)), title=title)
     for point in job.calibration.points:
         show_each_set(point)
     for message in job.calibration.unsupported.values():

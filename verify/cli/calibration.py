@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     from verify.cli.calibration_files import Done
     from verify.evaluation.targets import Target
-    from verify.facts import CalibrationFacts, RateFacts, Verdict
+    from verify.facts import RateFacts, Verdict
 
 _SHOWN = 10
 
 
-def columns(facts: CalibrationFacts) -> tuple[str, ...]:
+def columns(bound: str) -> tuple[str, ...]:
     """The table's; each bound is named: the promise's, and the population bound of what was measured."""
     return (
-        *("target", "threshold", "chosen at FMR", f"{facts['bound']} bound"),
+        *("target", "threshold", "chosen at FMR", f"{bound} bound"),
         *("test FMR", "population bound", "errors", "test FNMR", "population bound", "errors", "verdict"),
     )
 
@@ -35,7 +35,7 @@ def show(done: Done) -> None:
     for line in insufficient(done.job.calibration.unsupported):
         click.echo(line)
     print_table(
-        columns(facts),
+        columns(facts["bound"]),
         rows(facts["verdicts"]),
         title=f"{done.title}, {facts['score_space']} scores, {facts['bound']} bound at {facts['confidence']:.0%}",
     )
