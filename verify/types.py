@@ -300,8 +300,8 @@ class OperatingPoint:
 
     @property
     def failed_its_test(self) -> bool:
-        """Whether the test subjects showed more false matches than the target allows."""
-        return self.fmr.value > self.target_fmr
+        """Whether the test subjects exceeded what the point was chosen to hold, on any set that can tell."""
+        return self.fmr.value > self.target_fmr or bool(self.data.get("failed", False))
 
 
 class _NoTruthValue:

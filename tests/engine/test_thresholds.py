@@ -131,6 +131,13 @@ def test_points_of_several_attempts_serve_exactly_that_many() -> None:
     assert "--attempts 3" in refused.message
 
 
+def test_a_point_that_failed_on_another_set_than_its_own_decides_only_by_name() -> None:
+    failed = point(1e-3, 0.5, name="failed", data={"failed": True})  # its own rates are within the target
+    assert chosen((failed,)) is None
+    assert chosen((failed,), target_fmr=1e-2) is None
+    assert "FAILED" in Judge(MODEL_ID, (failed,), point="failed").one_to_one().message
+
+
 def test_the_default_target_is_per_transaction_and_never_an_extrapolated_one() -> None:
     assert chosen(LADDER) == "face-fmr-0.001"
     assert chosen(LADDER, attempts=3) == "face-fmr-0.0001"  # three attempts at 1e-3 each would be 3e-3

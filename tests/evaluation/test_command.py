@@ -115,6 +115,7 @@ def test_a_target_that_the_test_subjects_exceeded_ends_with_1_and_is_left_out(ve
     assert "left out" not in out
     (point,) = read_operating_points(tmp_path / "operating_points.json")
     assert point.failed_its_test
+    assert point.data["failed"] is True
     code, out, _ = verify(*again)
     assert "operating_points.json, of an earlier run, was removed" in out
     assert not (tmp_path / "operating_points.json").exists()

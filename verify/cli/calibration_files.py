@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,11 @@ class Outputs:
         from verify.models.operating_points import write_operating_points
 
         written: list[Path] = []
-        points = job.calibration.points
+        # what failed says so in the file, whichever set it failed on: the engine refuses it unless it is named
+        points = tuple(
+            dataclasses.replace(point, data={**point.data, "failed": True}) if failed(point) else point
+            for point in job.calibration.points
+        )
         kept = tuple(point for point in points if self.keep_failed or not failed(point))
         said = [
             f"{point.name} is left out of {self.points}: it failed" for point in points if point not in kept
