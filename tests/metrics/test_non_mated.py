@@ -235,3 +235,11 @@ def test_no_trials_are_no_scores():
         taken.finish()
     with pytest.raises(ScoreError, match="no groups"):
         pooled_non_mated([])
+
+
+def test_parts_with_and_without_payload_are_pooled_with_minus_one_where_there_is_none():
+    one = NonMatedScores.of([0.1, 0.9], subject_a=[0, 0], subject_b=[1, 2], payload=[7, 8])
+    other = NonMatedScores.of([0.5], subject_a=[0], subject_b=[1])
+    top = pooled_non_mated([one, other]).top(3)
+    assert top.payload is not None
+    assert top.payload.tolist() == [8, -1, 7]

@@ -112,7 +112,7 @@ def prepare(
         seen[block.subject_a] = True
         seen[block.subject_b] = True
         trials += mated.take(block)
-        _add(non_mated, block)
+        _add(non_mated, block, named=bool(source.attempts))
     usable = [
         attempt.failure is None and bool(chosen[attempt.subject]) for attempt in source.attempts
     ]  # a sample without a partner counts as well
@@ -251,11 +251,16 @@ def possible_non_mated(source: TrialSource, side: Side) -> int:
     return int(count(side.among)) if count is not None else int(side.non_mated.trials)
 
 
-def _add(non_mated: NonMatedAccumulator, block: TrialBlock) -> None:
+def _add(non_mated: NonMatedAccumulator, block: TrialBlock, *, named: bool) -> None:
+    """The non-mated trials of a block; which samples met is kept only where samples are `named`."""
     if block.mated.any():
         block = taken(block, ~block.mated)
     if block.score.size:
-        payload = (block.attempt_a.astype(np.int64) << 32) | (block.attempt_b.astype(np.int64) & 0xFFFFFFFF)
+        payload = None
+        if named:
+            payload = (block.attempt_a.astype(np.int64) << 32) | (
+                block.attempt_b.astype(np.int64) & 0xFFFFFFFF
+            )
         non_mated.add(block.score, subject_a=block.subject_a, subject_b=block.subject_b, payload=payload)
 
 

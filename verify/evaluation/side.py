@@ -31,7 +31,8 @@ class Side:
         mated_subject: (M,) int32.
         mated_attempts: (M, 2) int32 places in `attempts`, -1 where there are no samples.
         mated_quality: measure -> (x, y), each (M,) float64, of the measures that were asked for.
-        non_mated: the non-mated scores; payload is ``attempt_a << 32 | attempt_b``.
+        non_mated: the non-mated scores; payload is ``attempt_a << 32 | attempt_b``, none where
+            only scores are known.
         attempts: every sample that was to be captured, of these subjects or others of the source.
         groups: column -> (S,) label of each subject.
         among: (S,) bool, which subjects are on this side.

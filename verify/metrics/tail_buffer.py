@@ -41,7 +41,7 @@ class Top:
             score=score,
             subject_a=np.concatenate([piece.subject_a for piece in pieces]),
             subject_b=np.concatenate([piece.subject_b for piece in pieces]),
-            payload=_joined([piece.payload for piece in pieces]),
+            payload=_joined(pieces),
         )
         order = np.argsort(score, kind="stable")
         ordered = score[order]
@@ -157,12 +157,10 @@ def _above(scores: NDArray[np.floating], floor: float) -> NDArray[np.bool_]:
     return above
 
 
-def _joined(payloads: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
-    """One payload of all; None if none of them has one."""
-    given = [payload for payload in payloads if payload is not None]
-    if not given:
+def _joined(pieces: Sequence[Top]) -> NDArray[np.int64] | None:
+    """One payload of all, -1 where a piece has none; None if no piece has one."""
+    if all(piece.payload is None for piece in pieces):
         return None
-    if len(given) != len(payloads):
-        msg = "payload: give one with every block, or with none"
-        raise ScoreError(msg)
-    return np.concatenate(given)
+    return np.concatenate(
+        [np.full(p.score.size, -1, dtype=np.int64) if p.payload is None else p.payload for p in pieces]
+    )
