@@ -256,3 +256,29 @@ def test_processes_race_for_a_new_file_a_key_and_a_cap(path):
     with SqliteGallery(path) as gallery:
         assert gallery.subjects() == ("ann", "capped", "own 0", "own 1")
         assert len(gallery.require("ann")) == 1
+
+
+def test_a_file_that_another_process_is_making_a_gallery_is_no_foreign_database(path):
+    sqlite3.connect(path).close()
+
+    class Meanwhile(sqlite3.Connection):
+        """Right after the first look at the file, another process makes it a gallery, or waits."""
+
+        def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+            if statement == "PRAGMA user_version":
+                other = sqlite3.connect(path, timeout=0, isolation_level=None)
+                try:
+                    other.execute("BEGIN IMMEDIATE")
+                    schema.migrate(other, path=path)
+                    other.execute("COMMIT")
+                except sqlite3.OperationalError:
+                    pass  # it has to wait until the look is over
+                finally:
+                    other.close()
+            return super().execute(statement, *values)
+
+    connection = sqlite3.connect(path, factory=Meanwhile, isolation_level=None)
+    try:
+        assert schema.read_version(connection, path=path) in (0, schema.schema_version())
+    finally:
+        connection.close()

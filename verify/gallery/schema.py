@@ -72,9 +72,22 @@ def schema_version() -> int:
 def read_version(connection: sqlite3.Connection, *, path: Path) -> int:
     """Return the schema version of an open file; 0 for an empty one.
 
+    All is read from one state of the file: another process may be making it a gallery right now.
+
     Raises:
         GalleryError: not a gallery, or of a future version.
     """
+    if connection.in_transaction:
+        return _version(connection, path=path)
+    connection.execute("BEGIN")
+    try:
+        return _version(connection, path=path)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _version(connection: sqlite3.Connection, *, path: Path) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
