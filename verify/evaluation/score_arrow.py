@@ -96,6 +96,8 @@ def arrow_csv_rows(
                 pass  # it names the line
         msg = f"{place.path}: cannot be read as CSV ({error})"
         raise ScoreError(msg) from error
+    finally:
+        pa.default_memory_pool().release_unused()  # what comes next needs the room
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ class ParquetTable:
         except (pa.ArrowException, OSError) as error:
             msg = f"{self.place.path}: damaged Parquet file ({error})"
             raise ScoreError(msg) from error
+        finally:
+            pa.default_memory_pool().release_unused()
 
 
 def open_parquet(place: Place) -> ParquetTable:
@@ -133,7 +137,7 @@ def open_parquet(place: Place) -> ParquetTable:
         ScoreError: no Parquet file after all, cut off, a column twice, one of lists, or no rows.
     """
     if not arrow_is_there():
-        msg = f"{place.path}: Parquet files need pyarrow: pip install 'verify[parquet]' (a CSV file needs nothing)"
+        msg = f"{place.path}: Parquet files need pyarrow: pip install pyarrow (a CSV file needs nothing)"
         raise MissingExtraError(msg)
     import pyarrow as pa
     from pyarrow import parquet
