@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from verify import __version__
 from verify.errors import InsufficientTrialsError, UsageError
-from verify.evaluation.analysis import LADDER
-from verify.evaluation.choosing import View, choices_of, fmr_needed, fta_of, views_of
+from verify.evaluation.analysis import LADDER, fmr_of, fnmr_of, fta_of
+from verify.evaluation.choosing import View, choices_of, fmr_needed, views_of
 from verify.evaluation.prepare import failures
 from verify.evaluation.targets import Target, checked_targets
 from verify.evaluation.thresholds import ChosenThreshold
-from verify.metrics import mated_rate
 from verify.score_space import ScoreSpace
 from verify.types import OperatingPoint
 
@@ -225,36 +224,10 @@ def governed(by_view: Mapping[str, Choice], *, highest: bool) -> tuple[str, floa
 def rates_at(view: View, threshold: float, *, confidence: float, bound: Bound) -> Rates:
     """Calibration FMR with the bound of the promise; test rates with population bounds: they are measurements."""
     return Rates(
-        calibration_fmr=fmr_with_bounds(
-            view.calibration, threshold=threshold, confidence=confidence, bound=bound
-        ),
-        fmr=fmr_with_bounds(view.test, threshold=threshold, confidence=confidence),
-        fnmr=fnmr_with_bounds(view.test, threshold=threshold, confidence=confidence),
+        calibration_fmr=fmr_of(view.calibration, threshold=threshold, confidence=confidence, bound=bound),
+        fmr=fmr_of(view.test, threshold=threshold, confidence=confidence),
+        fnmr=fnmr_of(view.test, threshold=threshold, confidence=confidence),
         fta=fta_of(view.test, confidence=confidence),
-    )
-
-
-def fmr_with_bounds(
-    side: Side, *, threshold: float, confidence: float = 0.95, bound: Bound = "population"
-) -> Rate | None:
-    """FMR of a side with dyadic bounds; None without non-mated trials."""
-    if not side.non_mated.trials:
-        return None
-    return side.non_mated.rate(threshold, confidence=confidence, bound=bound)
-
-
-def fnmr_with_bounds(
-    side: Side, *, threshold: float, confidence: float = 0.95, bound: Bound = "population"
-) -> Rate | None:
-    """FNMR of a side with cluster bounds; None without mated trials."""
-    if not side.mated.size:
-        return None
-    return mated_rate(
-        mated=side.mated,
-        subject=side.mated_subject,
-        threshold=threshold,
-        confidence=confidence,
-        bound=bound,
     )
 
 

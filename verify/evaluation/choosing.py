@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from verify.errors import InsufficientTrialsError, UsageError
+from verify.evaluation.analysis.attempts import fta_of
 from verify.evaluation.joined_source import JoinedSource, shared_subjects
 from verify.evaluation.mated_thresholds import choose_for_fnmr
 from verify.evaluation.prepare import POOLED, pooled_side, prepare
 from verify.evaluation.targets import Kind
 from verify.evaluation.thresholds import ChosenThreshold
-from verify.metrics import mated_rate
 from verify.metrics.tail import GeneralisedParetoTail
 
 if TYPE_CHECKING:
@@ -179,28 +177,6 @@ def fmr_needed(target: Target, fta: Rate | None, *, attempts: int = 1) -> float 
     if target.kind is Kind.FAR and fta is not None:
         return min(target.rate / (1.0 - fta.lower**attempts), 1.0 - 1e-9)
     return target.rate
-
-
-def fta_of(side: Side, *, confidence: float, bound: Bound = "population") -> Rate | None:
-    """Failure-to-acquire rate with bounds that take each subject as a cluster; None without attempts.
-
-    Of scores alone, no capture is known: there a mated trial without evidence is a failure among the mated trials.
-    """
-    here = [attempt for attempt in side.attempts if side.among[attempt.subject]]
-    succeeded = [0.0 if attempt.failure is not None else 1.0 for attempt in here]
-    subject = [attempt.subject for attempt in here]
-    if side.mated_left_out.size:
-        succeeded = [0.0] * side.mated_left_out.size + [1.0] * side.mated.size
-        subject = [*side.mated_left_out.tolist(), *side.mated_subject.tolist()]
-    if not subject:
-        return None
-    return mated_rate(
-        mated=np.array(succeeded),
-        subject=np.array(subject),
-        threshold=0.5,
-        confidence=confidence,
-        bound=bound,
-    )
 
 
 def _for_rejections(

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from verify import __version__
 from verify.data.splits import CALIBRATION
-from verify.evaluation.analysis import LADDER, curve, histogram, ladder, rate_facts, side_facts, transfer
+from verify.evaluation.analysis import LADDER, curve, histogram, ladder, side_facts, transfer
 from verify.evaluation.analysis.evidence import evidence
 from verify.evaluation.analysis.planning import planning
-from verify.evaluation.choosing import fta_of
 from verify.evaluation.focus import closer_look
 from verify.evaluation.joined_source import shared_subjects
 from verify.evaluation.persons import on_both_sides, several_names
-from verify.evaluation.prepare import among, failures
+from verify.evaluation.prepare import among
 from verify.evaluation.verdicts import target_of, verdicts
 from verify.facts import SCHEMA
 from verify.score_space import ScoreSpace
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 
     from verify.evaluation.job import CalibrationJob
     from verify.evaluation.prepare import SplitSet
-    from verify.evaluation.side import Side
-    from verify.facts import CalibrationFacts, SetFacts, SideFacts
+    from verify.facts import CalibrationFacts, SetFacts
 
 ATTACKS = (
     "not measured: no presentation attacks (photos of photos, replayed or synthetic speech) were among the data, and "
@@ -119,8 +117,8 @@ def set_facts(one: SplitSet, *, confidence: float, disjoint: bool) -> SetFacts:
         confidence: of the one-sided bounds.
         disjoint: no person and no file of it is on both sides, here or in another set.
     """
-    calibration = _side_facts(one.calibration, confidence=confidence)
-    test = _side_facts(one.test, confidence=confidence)
+    calibration = side_facts(one.calibration, confidence=confidence)
+    test = side_facts(one.test, confidence=confidence)
     calibration["possible_non_mated_trials"] = one.possible["calibration"]
     test["possible_non_mated_trials"] = one.possible["test"]
     return {
@@ -136,16 +134,6 @@ def set_facts(one: SplitSet, *, confidence: float, disjoint: bool) -> SetFacts:
         "conflicts": [list(group) for group in one.source.conflicts],
         "warnings": list(one.source.warnings),
     }
-
-
-def _side_facts(side: Side, *, confidence: float) -> SideFacts:
-    """Of scores alone, mated trials without evidence are the failures among the mated trials."""
-    facts = side_facts(side, confidence=confidence)
-    if side.mated_left_out.size:
-        facts["attempts"] = int(side.mated.size + side.mated_left_out.size)
-        facts["failures_to_acquire"] = failures(side)
-        facts["fta"] = rate_facts(fta_of(side, confidence=confidence))
-    return facts
 
 
 def _notes(job: CalibrationJob) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from verify.evaluation.analysis.rates import rate_facts
+from verify.evaluation.prepare import failures
 from verify.metrics.dyadic import mated_rate
 from verify.metrics.far import far, frr
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from verify.evaluation.side import Side
     from verify.facts import SideFacts
+    from verify.metrics.prediction import Bound
     from verify.types import Rate
 
 
@@ -29,26 +30,32 @@ def side_facts(side: Side, *, confidence: float = 0.95, possible: int | None = N
             usable samples.
     """
     here = [attempt for attempt in side.attempts if side.among[attempt.subject]]
-    reasons = Counter(str(attempt.failure) for attempt in here if attempt.failure is not None)
+    without = int(side.mated_left_out.size)
     return {
         "subjects": int(side.subjects_seen),
         "samples": int(side.samples_seen),
         "mated_trials": int(side.mated.size),
         "non_mated_trials": int(side.non_mated.trials),
         "possible_non_mated_trials": _possible(side) if possible is None else possible,
-        "attempts": len(here),
-        "failures_to_acquire": dict(reasons.most_common()),
+        "attempts": int(side.mated.size) + without if without else len(here),
+        "failures_to_acquire": failures(side),
         "fta": rate_facts(fta_of(side, confidence=confidence)),
         "fte": rate_facts(fte_of(side, confidence=confidence)),
     }
 
 
-def fta_of(side: Side, *, confidence: float = 0.95) -> Rate | None:
-    """Failure-to-acquire rate over attempts, each subject's attempts one cluster; None without attempts."""
+def fta_of(side: Side, *, confidence: float = 0.95, bound: Bound = "population") -> Rate | None:
+    """Failure-to-acquire rate over attempts, each subject's attempts one cluster; None without attempts.
+
+    Of scores alone, no capture is known: there a mated trial without evidence is a failure among the mated trials.
+    """
     failed, subject = _failed(side)
+    if side.mated_left_out.size:
+        failed = np.repeat([1.0, 0.0], [side.mated_left_out.size, side.mated.size])
+        subject = np.concatenate([side.mated_left_out, side.mated_subject]).astype(np.int64)
     if not failed.size:
         return None
-    return mated_rate(mated=1.0 - failed, subject=subject, threshold=0.5, confidence=confidence)
+    return mated_rate(mated=1.0 - failed, subject=subject, threshold=0.5, confidence=confidence, bound=bound)
 
 
 def fte_of(side: Side, *, confidence: float = 0.95) -> Rate | None:
