@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "verify"
 FLOORS = {
-    "types": 0, "errors": 0, "protocols": 0, "score_space": 0, "facts": 0,
+    "types": 0, "errors": 0, "protocols": 0, "score_space": 0, "facts": 0, "atomic": 0,
     "data": 1, "models": 1, "config": 1,
     "metrics": 2,
     "face": 3, "voice": 3, "nets": 3,

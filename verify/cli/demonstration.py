@@ -23,8 +23,8 @@ DEMO_FPIR = 0.1  # a handful of people and small data: one false alarm in ten se
 
 def run_demo(data: Path | None, *, output: Path, offline: bool, as_json: bool) -> int:
     """Play the demonstration; return 0, or 1 if a stranger was let in."""
+    from verify.atomic import write_file
     from verify.engine.demo import FALSE_ACCEPT, find_casts
-    from verify.models.atomic import write_file
     from verify.report.demo import demo_page
 
     root, origin = _media(data, offline=offline, quiet=as_json)

@@ -61,8 +61,8 @@ def enroll_from(
     **engine: Any,
 ) -> int:
     """Enrol many subjects with a progress bar; return the exit code."""
+    from verify.atomic import write_file
     from verify.engine import by_kind, enroll_many, read_bulk
-    from verify.models.atomic import write_file
 
     items = read_bulk(bulk)
     if failures is not None:

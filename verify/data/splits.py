@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verify.atomic import write_file
 from verify.data.subjects import folded_subject
 from verify.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
 CALIBRATION, TEST = "calibration", "test"
@@ -93,21 +95,19 @@ def write_split(path: str | os.PathLike[str], split: Split) -> None:
 
     Raises:
         ManifestError: a subject id holds a line break.
+        StorageError: the file cannot be written.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     if any("\n" in subject or "\r" in subject for subject in split.parts):
         msg = f"{target}: a subject id holds a line break"
         raise ManifestError(msg)
     header = dict(zip(_FIELDS, (_VERSION, split.name, str(split.seed), split.sha256), strict=True))
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(f"# {key}: {value}\n" for key, value in header.items())
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("subject", "part"))
-        rows.writerows(sorted(split.parts.items()))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(target)
+    text = io.StringIO(newline="")
+    text.writelines(f"# {key}: {value}\n" for key, value in header.items())
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("subject", "part"))
+    rows.writerows(sorted(split.parts.items()))
+    write_file(target, text.getvalue().encode())
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:

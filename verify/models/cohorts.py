@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from verify.atomic import write_file
 from verify.errors import ModelIntegrityError
-from verify.models.atomic import write_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

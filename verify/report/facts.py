@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from verify.errors import FactsError, StorageError
+from verify.atomic import write_file
+from verify.errors import FactsError
 from verify.facts import SCHEMA, CalibrationFacts
 from verify.report.schema import check
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
 # Facts are binned: a real file has some hundred kilobytes.
@@ -76,26 +76,12 @@ def write_facts(path: str | os.PathLike[str], facts: CalibrationFacts) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file in full or not at all: temporary name, fsync, rename.
+    """Write a text file in full or not at all.
 
     Raises:
         StorageError: the disk is full or read-only, or the folder is not there.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
-    try:
-        try:
-            with temporary.open("x", encoding="utf-8", newline="\n", errors="replace") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        msg = f"{path} cannot be written ({error.strerror or error}): name a folder with room that may be written to"
-        raise StorageError(msg) from error
+    write_file(Path(path), text.encode("utf-8", errors="replace"))
 
 
 def checked_facts(value: Any, *, name: str = "facts") -> CalibrationFacts:

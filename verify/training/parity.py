@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from verify.atomic import write_file
 from verify.errors import MissingExtraError, ModelIntegrityError, UnknownModelError
-from verify.models.atomic import write_file
 from verify.models.bundle import load_session
 from verify.models.recipes import find_recipe
 

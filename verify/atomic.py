@@ -22,7 +22,7 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the folder is missing, read-only or full.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")  # a long name stays one
     try:
         try:
             with temporary.open("xb") as stream:
@@ -35,7 +35,7 @@ def write_file(path: Path, data: bytes) -> None:
             raise
         sync_folder(path.parent)
     except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror or error}"
+        msg = f"{path} cannot be written ({error.strerror or error}): name a folder with room that may be written to"
         raise StorageError(msg) from error
 
 
