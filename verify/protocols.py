@@ -46,6 +46,36 @@ class Embedder(Protocol):
 
 
 @runtime_checkable
+class Objective(Protocol):
+    """A training objective (loss) over one batch; implementations are torch modules.
+
+    Attributes:
+        gathers: whether samples of a batch are held against each other. Under several processes such an
+            objective gathers the joint batch itself, with gradients.
+        uses_target: whether it wants the averaged network's embeddings of the same inputs as `target`.
+        views: 2 if it needs every sample twice, each with its own augmentation; else 1.
+    """
+
+    gathers: bool
+    uses_target: bool
+    views: int
+
+    def advance(self, fraction: float) -> None:
+        """Set how far margins have been ramped up, 0 to 1; called before each step."""
+        ...
+
+    def __call__(self, raw: Any, labels: Any, *, target: Any = None) -> Any:
+        """The loss, a scalar tensor.
+
+        Args:
+            raw: (B, D) float embeddings before L2 normalisation, of this process.
+            labels: (B,) int64 identity (or, for two views, sample) of each row.
+            target: (B, D) embeddings of the averaged network, without gradient; None unless `uses_target`.
+        """
+        ...
+
+
+@runtime_checkable
 class Gallery(Protocol):
     """A store of references. All writes are durable when the call returns.
 
