@@ -40,6 +40,7 @@ from verify.metrics.normalisation import (
     stats_of_scores,
 )
 from verify.metrics.one_to_n import cmc, fnir, fpir, fpir_if_independent, mate_ranks, rank_k
+from verify.metrics.paired import PairedRates, paired_rates
 from verify.metrics.pav import PavMap
 from verify.metrics.planning import SubjectsNeeded, subjects_for, trials_without_errors
 from verify.metrics.rates import (
@@ -63,6 +64,7 @@ __all__ = [
     "GeneralisedParetoTail",
     "NonMatedAccumulator",
     "NonMatedScores",
+    "PairedRates",
     "PavMap",
     "RocHull",
     "SubjectBootstrap",
@@ -106,6 +108,7 @@ __all__ = [
     "min_dcf",
     "non_mated_rate",
     "norm_scores",
+    "paired_rates",
     "pooled_non_mated",
     "rank_k",
     "roc_hull",
