@@ -22,10 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from verify.nets.encoder import Encoder, in_float32
+
 SEGMENT = 100  # frames of local context: two seconds
 
 
-class CAMPPlus(nn.Module):
+class CAMPPlus(Encoder):
     """The speaker encoder: log-mel features (B, T, `mels`) -> embeddings (B, `dim`) of unit L2 norm.
 
     Args:
@@ -44,6 +46,7 @@ class CAMPPlus(nn.Module):
         blocks: tuple[tuple[int, int], ...] = ((12, 1), (24, 2), (16, 2)),
     ) -> None:
         super().__init__()
+        self.dim = dim
         self.head = FCM(mels)
         channels = 4 * growth
         self.xvector = nn.Sequential()
@@ -62,10 +65,10 @@ class CAMPPlus(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, T, mels) -> (B, dim), unit L2 norm; T >= 1, though speech needs hundreds of frames."""
-        x = self.head(features.transpose(1, 2))  # (B, 320, T)
-        return functional.normalize(self.xvector(x))
+    def raw(self, x: Tensor) -> Tensor:
+        """(B, T, mels) -> (B, dim) float32; T >= 1, though speech needs hundreds of frames."""
+        x = self.head(x.transpose(1, 2))  # (B, 320, T)
+        return self.xvector(x)
 
 
 class FCM(nn.Module):
@@ -181,6 +184,7 @@ class StatsPool(nn.Module):
     """Mean and unbiased standard deviation over time: (B, C, N) -> (B, 2C); deviation 0 for N = 1."""
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
         deviation = x.std(dim=-1, correction=1 if x.shape[-1] > 1 else 0)
         return torch.cat([x.mean(dim=-1), deviation], dim=-1)
 
@@ -195,7 +199,8 @@ class Dense(nn.Module):
         self.nonlinear.add_module("batchnorm", nn.BatchNorm1d(out, affine=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.nonlinear(self.linear(x[:, :, None])[:, :, 0])
+        with in_float32(x):
+            return self.nonlinear(self.linear(x.float()[:, :, None])[:, :, 0])
 
 
 def norm_relu(channels: int) -> nn.Sequential:

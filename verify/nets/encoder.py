@@ -1,0 +1,81 @@
+"""What all encoders share: raw embeddings, their unit-L2 form, widths, activations, first weights.
+
+Networks run under autocast in bf16. Only the last layer, which makes the embedding, leaves it: its
+sums run over thousands of values, and a cosine of 0.99 next to one of 0.995 is a decision.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Encoder(nn.Module):
+    """A network that ends in an embedding. Subclasses give `raw`.
+
+    Attributes:
+        dim: embedding size D.
+    """
+
+    dim: int
+
+    def raw(self, x: Tensor) -> Tensor:
+        """(B, ...) inputs -> (B, D) float32 embeddings before L2 normalisation: what objectives take."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) inputs -> (B, D) float32 embeddings of unit L2 norm: what templates are."""
+        return functional.normalize(self.raw(x).float())
+
+
+class PReLU(nn.PReLU):
+    """`torch.nn.PReLU` whose slopes follow the type of their input, as autocast on a CPU does not see to."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.prelu(x, self.weight.to(x.dtype))
+
+
+class PixelScale(nn.Module):
+    """Pixels of 0..255 to (x - `mean`) / `scale`, in float32; the runtime's inputs stay pixels."""
+
+    def __init__(self, *, mean: float = 127.5, scale: float = 127.5) -> None:
+        super().__init__()
+        self.mean, self.scale = mean, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.scale
+
+
+def in_float32(x: Tensor) -> torch.autocast:
+    """The context in which autocast leaves computations on the device of `x` as they are."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, to the nearest multiple of 8 (what vector units like), at least 8.
+
+    >>> scaled(64, 1.0), scaled(64, 0.5), scaled(64, 0.3), scaled(64, 0.01)
+    (64, 32, 16, 8)
+
+    Raises:
+        ValueError: `width` is not positive.
+    """
+    if not width > 0:
+        msg = f"width must be above 0, not {width!r}"
+        raise ValueError(msg)
+    return channels if width == 1.0 else max(8, 8 * int(channels * width / 8 + 0.5))
+
+
+def initialise(net: nn.Module, *, slope: float = 0.25) -> None:
+    """First weights: kernels after He et al. (ICCV 2015) for (P)ReLUs of `slope`, linear layers after Glorot.
+
+    Fan-in counts what one output sees, so that depthwise kernels are not made too small.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, a=slope)
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_normal_(module.weight)
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
