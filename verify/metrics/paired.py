@@ -72,8 +72,8 @@ def paired_rates(
 ) -> PairedRates:
     """Measure matchers on the same trials, and on the same resampled subjects.
 
-    The FNMR at an FMR is taken at the threshold of `verify.metrics.threshold_at_fmr` on these very trials: it compares matchers, it promises nothing. The EER is where the two error curves cross,
-    interpolated linearly.
+    The FNMR at an FMR is taken at the threshold of `verify.metrics.threshold_at_fmr` on these very trials: it compares
+    matchers, it promises nothing. The EER is where the two error curves cross, interpolated linearly.
 
     Args:
         mated: matcher -> (M,) scores; higher is more alike.
