@@ -51,6 +51,7 @@ from verify.metrics.rates import (
     threshold_at_fmr,
     threshold_at_fnmr,
 )
+from verify.metrics.retrieval import Retrieval, retrieval_measures
 from verify.metrics.tail import GeneralisedParetoTail
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "NonMatedScores",
     "PairedRates",
     "PavMap",
+    "Retrieval",
     "RocHull",
     "SubjectBootstrap",
     "SubjectsNeeded",
@@ -111,6 +113,7 @@ __all__ = [
     "paired_rates",
     "pooled_non_mated",
     "rank_k",
+    "retrieval_measures",
     "roc_hull",
     "stats_of_scores",
     "subject_bootstrap",
