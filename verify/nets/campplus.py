@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from verify.nets.encoder import Encoder, in_float32
+from verify.nets.encoder import Encoder, in_float32, scaled
 
 SEGMENT = 100  # frames of local context: two seconds
 
@@ -35,6 +35,7 @@ class CAMPPlus(Encoder):
         dim: embedding size.
         growth: channels that each dense layer adds.
         blocks: (layers, dilation) of each dense block.
+        width: factor on `growth` and on the channels of the head.
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class CAMPPlus(Encoder):
         dim: int = 192,
         growth: int = 32,
         blocks: tuple[tuple[int, int], ...] = ((12, 1), (24, 2), (16, 2)),
+        width: float = 1.0,
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.head = FCM(mels)
+        growth = scaled(growth, width)
+        self.head = FCM(mels, scaled(32, width))
         channels = 4 * growth
         self.xvector = nn.Sequential()
         self.xvector.add_module("tdnn", TDNN(self.head.channels, channels))

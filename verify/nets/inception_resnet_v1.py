@@ -5,7 +5,7 @@ Connections on Learning", AAAI 2017, https://arxiv.org/abs/1602.07261. Names are
 dicts that facenet-pytorch publishes (trained on VGGFace2 and on CASIA-WebFace), without their
 classifier (see `published`).
 
-    photo (B, 3, 160, 160), RGB as (x - 127.5) / 128
+    pixels (B, 3, 160, 160), RGB, 0..255
       stem               (B, 256, 17, 17)
       5 x Block35        (B, 256, 17, 17)
       Mixed_6a           (B, 896, 8, 8)
@@ -23,48 +23,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from verify.nets.encoder import Encoder, PixelScale, in_float32, scaled
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BN_EPS = 1e-3  # as in the framework in which the weights were trained
 
 
-class InceptionResnetV1(nn.Module):
-    """The face encoder: aligned photos (B, 3, H, W) -> embeddings (B, 512) of unit L2 norm.
+class InceptionResnetV1(Encoder):
+    """The face encoder: pixels (B, 3, H, W) of 0..255 -> embeddings (B, `dim`).
 
     Args:
+        dim: embedding size.
+        width: factor on all channels.
         dropout: share of pooled features dropped in training.
     """
 
-    def __init__(self, *, dropout: float = 0.6) -> None:
+    def __init__(self, *, dim: int = 512, width: float = 1.0, dropout: float = 0.6) -> None:
         super().__init__()
-        self.conv2d_1a = ConvNormReLU(3, 32, 3, stride=2)
-        self.conv2d_2a = ConvNormReLU(32, 32, 3)
-        self.conv2d_2b = ConvNormReLU(32, 64, 3, padding=1)
+        self.dim = dim
+        c32, c64, c80, c192, c256 = (scaled(n, width) for n in (32, 64, 80, 192, 256))
+        last = 2 * scaled(384, width) + 4 * c256  # 1792: what the two reductions stack up to
+        self.pixels = PixelScale(scale=128.0)
+        self.conv2d_1a = ConvNormReLU(3, c32, 3, stride=2)
+        self.conv2d_2a = ConvNormReLU(c32, c32, 3)
+        self.conv2d_2b = ConvNormReLU(c32, c64, 3, padding=1)
         self.maxpool_3a = nn.MaxPool2d(3, stride=2)
-        self.conv2d_3b = ConvNormReLU(64, 80, 1)
-        self.conv2d_4a = ConvNormReLU(80, 192, 3)
-        self.conv2d_4b = ConvNormReLU(192, 256, 3, stride=2)
-        self.repeat_1 = nn.Sequential(*(block35(scale=0.17) for _ in range(5)))
-        self.mixed_6a = mixed_6a()
-        self.repeat_2 = nn.Sequential(*(block17(scale=0.10) for _ in range(10)))
-        self.mixed_7a = mixed_7a()
-        self.repeat_3 = nn.Sequential(*(block8(scale=0.20) for _ in range(5)))
-        self.block8 = block8(scale=1.0, relu=False)
+        self.conv2d_3b = ConvNormReLU(c64, c80, 1)
+        self.conv2d_4a = ConvNormReLU(c80, c192, 3)
+        self.conv2d_4b = ConvNormReLU(c192, c256, 3, stride=2)
+        self.repeat_1 = nn.Sequential(*(block35(scale=0.17, width=width) for _ in range(5)))
+        self.mixed_6a = mixed_6a(width=width)
+        self.repeat_2 = nn.Sequential(*(block17(scale=0.10, width=width) for _ in range(10)))
+        self.mixed_7a = mixed_7a(width=width)
+        self.repeat_3 = nn.Sequential(*(block8(scale=0.20, width=width) for _ in range(5)))
+        self.block8 = block8(scale=1.0, width=width, relu=False)
         self.dropout = nn.Dropout(dropout)
-        self.last_linear = nn.Linear(1792, 512, bias=False)
-        self.last_bn = nn.BatchNorm1d(512, eps=BN_EPS)
+        self.last_linear = nn.Linear(last, dim, bias=False)
+        self.last_bn = nn.BatchNorm1d(dim, eps=BN_EPS)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 512), unit L2 norm; trained at 160 x 160."""
-        x = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(x)))
+    def raw(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W), 0..255 -> (B, D) float32; trained at 160 x 160."""
+        x = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(self.pixels(x))))
         x = self.conv2d_3b(self.maxpool_3a(x))
         x = self.conv2d_4b(self.conv2d_4a(x))
         x = self.mixed_6a(self.repeat_1(x))
         x = self.mixed_7a(self.repeat_2(x))
         x = self.block8(self.repeat_3(x))
-        x = self.dropout(x.mean(dim=(2, 3)))
-        return functional.normalize(self.last_bn(self.last_linear(x)))
+        with in_float32(x):
+            x = self.dropout(x.float().mean(dim=(2, 3)))
+            return self.last_bn(self.last_linear(x))
 
 
 class ConvNormReLU(nn.Module):
@@ -113,72 +122,82 @@ class ResidualBranches(Branches):
         return self.relu(self.conv2d(super().forward(x)) * self.scale + x)
 
 
-def block35(*, scale: float) -> ResidualBranches:
+def block35(*, scale: float, width: float) -> ResidualBranches:
     """The residual block of the 17 x 17 grid, 256 channels."""
+    c32, c256 = scaled(32, width), scaled(256, width)
     return ResidualBranches(
-        ConvNormReLU(256, 32, 1),
-        nn.Sequential(ConvNormReLU(256, 32, 1), ConvNormReLU(32, 32, 3, padding=1)),
+        ConvNormReLU(c256, c32, 1),
+        nn.Sequential(ConvNormReLU(c256, c32, 1), ConvNormReLU(c32, c32, 3, padding=1)),
         nn.Sequential(
-            ConvNormReLU(256, 32, 1), ConvNormReLU(32, 32, 3, padding=1), ConvNormReLU(32, 32, 3, padding=1)
+            ConvNormReLU(c256, c32, 1),
+            ConvNormReLU(c32, c32, 3, padding=1),
+            ConvNormReLU(c32, c32, 3, padding=1),
         ),
-        channels=(96, 256),
+        channels=(3 * c32, c256),
         scale=scale,
         relu=True,
     )
 
 
-def block17(*, scale: float) -> ResidualBranches:
+def block17(*, scale: float, width: float) -> ResidualBranches:
     """The residual block of the 8 x 8 grid, 896 channels."""
+    c128 = scaled(128, width)
+    c896 = scaled(384, width) + 2 * scaled(256, width)
     return ResidualBranches(
-        ConvNormReLU(896, 128, 1),
+        ConvNormReLU(c896, c128, 1),
         nn.Sequential(
-            ConvNormReLU(896, 128, 1),
-            ConvNormReLU(128, 128, (1, 7), padding=(0, 3)),
-            ConvNormReLU(128, 128, (7, 1), padding=(3, 0)),
+            ConvNormReLU(c896, c128, 1),
+            ConvNormReLU(c128, c128, (1, 7), padding=(0, 3)),
+            ConvNormReLU(c128, c128, (7, 1), padding=(3, 0)),
         ),
-        channels=(256, 896),
+        channels=(2 * c128, c896),
         scale=scale,
         relu=True,
     )
 
 
-def block8(*, scale: float, relu: bool = True) -> ResidualBranches:
+def block8(*, scale: float, width: float, relu: bool = True) -> ResidualBranches:
     """The residual block of the 3 x 3 grid, 1792 channels."""
+    c192 = scaled(192, width)
+    c1792 = 2 * scaled(384, width) + 4 * scaled(256, width)
     return ResidualBranches(
-        ConvNormReLU(1792, 192, 1),
+        ConvNormReLU(c1792, c192, 1),
         nn.Sequential(
-            ConvNormReLU(1792, 192, 1),
-            ConvNormReLU(192, 192, (1, 3), padding=(0, 1)),
-            ConvNormReLU(192, 192, (3, 1), padding=(1, 0)),
+            ConvNormReLU(c1792, c192, 1),
+            ConvNormReLU(c192, c192, (1, 3), padding=(0, 1)),
+            ConvNormReLU(c192, c192, (3, 1), padding=(1, 0)),
         ),
-        channels=(384, 1792),
+        channels=(2 * c192, c1792),
         scale=scale,
         relu=relu,
     )
 
 
-def mixed_6a() -> Branches:
+def mixed_6a(*, width: float) -> Branches:
     """From the 17 x 17 to the 8 x 8 grid, 256 -> 896 channels."""
+    c192, c256, c384 = (scaled(n, width) for n in (192, 256, 384))
     return Branches(
-        ConvNormReLU(256, 384, 3, stride=2),
+        ConvNormReLU(c256, c384, 3, stride=2),
         nn.Sequential(
-            ConvNormReLU(256, 192, 1),
-            ConvNormReLU(192, 192, 3, padding=1),
-            ConvNormReLU(192, 256, 3, stride=2),
+            ConvNormReLU(c256, c192, 1),
+            ConvNormReLU(c192, c192, 3, padding=1),
+            ConvNormReLU(c192, c256, 3, stride=2),
         ),
         nn.MaxPool2d(3, stride=2),
     )
 
 
-def mixed_7a() -> Branches:
+def mixed_7a(*, width: float) -> Branches:
     """From the 8 x 8 to the 3 x 3 grid, 896 -> 1792 channels."""
+    c256, c384 = scaled(256, width), scaled(384, width)
+    c896 = c384 + 2 * c256
     return Branches(
-        nn.Sequential(ConvNormReLU(896, 256, 1), ConvNormReLU(256, 384, 3, stride=2)),
-        nn.Sequential(ConvNormReLU(896, 256, 1), ConvNormReLU(256, 256, 3, stride=2)),
+        nn.Sequential(ConvNormReLU(c896, c256, 1), ConvNormReLU(c256, c384, 3, stride=2)),
+        nn.Sequential(ConvNormReLU(c896, c256, 1), ConvNormReLU(c256, c256, 3, stride=2)),
         nn.Sequential(
-            ConvNormReLU(896, 256, 1),
-            ConvNormReLU(256, 256, 3, padding=1),
-            ConvNormReLU(256, 256, 3, stride=2),
+            ConvNormReLU(c896, c256, 1),
+            ConvNormReLU(c256, c256, 3, padding=1),
+            ConvNormReLU(c256, c256, 3, stride=2),
         ),
         nn.MaxPool2d(3, stride=2),
     )

@@ -70,8 +70,8 @@ def _mtcnn(weights: Path) -> dict[str, Run]:
 
 def _inception_resnet_v1(weights: Path) -> dict[str, Run]:
     state = inception_resnet_v1.published(_state(weights))
-    run = _runner(inception_resnet_v1.InceptionResnetV1(), state, weights, outputs=EMBEDDING)
-    return {"model.onnx": lambda pixels: run((pixels - 127.5) / 128)}
+    net = inception_resnet_v1.InceptionResnetV1()
+    return {"model.onnx": _runner(net, state, weights, outputs=EMBEDDING)}
 
 
 ORIGINALS: dict[str, Callable[[Path], dict[str, Run]]] = {
