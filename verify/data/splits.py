@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verify.atomic import write_file
-from verify.data.subjects import folded_subject
+from verify.data.subjects import folded_subject, near_equal
 from verify.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping
 
-CALIBRATION, TEST = "calibration", "test"
+TRAIN, VALIDATION, CALIBRATION, TEST = PARTS = ("train", "validation", "calibration", "test")
 HALVES: Mapping[str, float] = {CALIBRATION: 0.5, TEST: 0.5}
+QUARTERS: Mapping[str, float] = {TRAIN: 0.7, VALIDATION: 0.1, CALIBRATION: 0.1, TEST: 0.1}
 
 _VERSION = "1"
 _FIELDS = ("verify-split", "name", "seed", "sha256")
@@ -88,6 +89,23 @@ def split_subjects(
         subject: part_of(subject, seed=seed, fractions=fractions) for subject in sorted(set(subject_ids))
     }
     return Split(name=name, seed=seed, parts=parts)
+
+
+def check_disjoint(split: Split, *, where: str) -> None:
+    """Refuse a split that has one person, under two spellings of the id, in two parts.
+
+    Raises:
+        ManifestError: the first such id; names both spellings and parts.
+    """
+    for spellings in near_equal(split.parts):
+        parts = [split.parts[spelling] for spelling in spellings]
+        if len(set(parts)) > 1:
+            named = " and ".join(f"{name!r} ({part})" for name, part in zip(spellings, parts, strict=True))
+            msg = (
+                f"{where}: {named} look like one person in two parts of the split; make it anew (verify split), or "
+                "give both files one subject id"
+            )
+            raise ManifestError(msg)
 
 
 def write_split(path: str | os.PathLike[str], split: Split) -> None:
