@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from verify.cli.gallery_list import list_, show
+from verify.cli.gallery_reindex import reindex
 from verify.cli.gallery_upkeep import check, export, import_
 from verify.cli.options import gallery_option
 from verify.cli.output import json_option, print_json
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def gallery() -> None:
-    """Enrolled references: list, show, delete, export, import and check them."""
+    """Enrolled references: list, show, delete, export, import, check, and bring them to a changed model."""
 
 
-for command in (list_, show, export, import_, check):
+for command in (list_, show, export, import_, check, reindex):
     gallery.add_command(command)
 
 

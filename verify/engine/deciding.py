@@ -101,7 +101,7 @@ def mismatch_message(model: Model, gallery: Gallery) -> str:
     return (
         f"the gallery holds {model.modality.value} templates of model {stored}, the model in use is "
         f"{model.model_id[:12]}: templates of two models are never compared; use the model that enrolled "
-        "them, or enrol again into a new gallery"
+        "them, bring them over with `verify gallery reindex`, or enrol again into a new gallery"
     )
 
 
@@ -119,7 +119,16 @@ def _judged(bench: Bench, ruling: Ruling, reference: Side, probe: Capture, parti
 
 def _no_reference(bench: Bench, gallery: Gallery, subject_id: str, *, space: str) -> Decision:
     model, claimed = bench.model, Parties(subject_id)
-    if any(record.modality is model.modality for record in gallery.records(subject_id)):
+    stored = [r.model_id[:12] for r in gallery.records(subject_id) if r.modality is model.modality]
+    if stored and gallery.count(model_id=model.model_id):
+        message = (
+            f"subject {subject_id!r} waits for re-enrolment: its {model.modality.value} references are of model "
+            f"{', '.join(dict.fromkeys(stored))}, the model in use is {model.model_id[:12]}, and templates of two "
+            "models are never compared; `verify gallery reindex` embeds its samples again if they are kept, else "
+            "`verify enroll`"
+        )
+        return undecided(Reason.MODEL_MISMATCH, message, model=model, parties=claimed, space=space)
+    if stored:
         message = mismatch_message(model, gallery)
         return undecided(Reason.MODEL_MISMATCH, message, model=model, parties=claimed, space=space)
     message = f"no {model.modality.value} reference for subject {subject_id!r}: `verify enroll` first"

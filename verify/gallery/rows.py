@@ -190,16 +190,20 @@ def sound_vectors(ids: Sequence[int], blobs: list[bytes], *, dim: int) -> NDArra
     return vectors
 
 
-def erase(db: sqlite3.Connection, *, subject_pk: int, model_id: str | None = None) -> int:
-    """Zero and remove a subject's templates, of one model or of all; the subject goes with the last.
+def erase(
+    db: sqlite3.Connection, *, subject_pk: int, model_id: str | None = None, only: Sequence[int] | None = None
+) -> int:
+    """Zero and remove a subject's templates, of one model or of all, or `only` those of these ids.
 
-    The caller then has the write-ahead log emptied (`erasure.finish`).
+    The subject goes with its last template. The caller then has the write-ahead log emptied
+    (`erasure.finish`).
     """
     rows = db.execute(
         """SELECT t.template_id, t.vector_pk, length(v.data) FROM template t JOIN vector v USING (vector_pk)
         JOIN model m USING (model_pk)
-        WHERE t.subject_pk = :pk AND m.model_id = coalesce(:model, m.model_id)""",
-        {"pk": subject_pk, "model": model_id},
+        WHERE t.subject_pk = :pk AND m.model_id = coalesce(:model, m.model_id)
+        AND (:only IS NULL OR t.template_id IN (SELECT value FROM json_each(:only)))""",
+        {"pk": subject_pk, "model": model_id, "only": None if only is None else json.dumps(list(only))},
     ).fetchall()
     # same size, so SQLite overwrites the cell where it lies (see schema.py)
     db.executemany("UPDATE vector SET data = zeroblob(?) WHERE vector_pk = ?", [(r[2], r[1]) for r in rows])
