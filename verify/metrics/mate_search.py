@@ -71,11 +71,12 @@ class MateSearch:
         )
         return counts
 
-    def block(self, places: Ints) -> tuple[MateLevels, Reals]:
-        """Levels of mates, and (B, neighbours) votes, of the queries at these places."""
-        scores = self.queries[places] @ self.gallery.T  # (B, N)
+    def block(self, places: Ints, *, buffer: Floats) -> tuple[MateLevels, Reals]:
+        """Levels of mates, and (B, neighbours) votes, of the queries at these places; `buffer` is (B or more, N)."""
+        scores = np.matmul(self.queries[places], self.gallery.T, out=buffer[: places.size])  # (B, N)
         # BLAS rounds by position: equal vectors are given one score, or their ties would be lost
-        scores[:, self.copies] = scores[:, self.originals]
+        if self.copies.size:
+            scores[:, self.copies] = scores[:, self.originals]
         if self.alone:
             scores[np.arange(places.size), places] = -np.inf
         found, votes = [], np.empty((places.size, len(self.neighbours)))
@@ -123,6 +124,8 @@ def _vote(scores: Floats, owners: Ints, *, k: int, subject: int) -> float:
     """Share of the outcome that is `subject`; the neighbours come best first, with all that tie with the last."""
     last = scores[k - 1]
     sure, end = int(np.count_nonzero(scores > last)), int(np.count_nonzero(scores >= last))
+    if k == 1:
+        return np.count_nonzero(owners[:end] == subject) / end
     weight = np.ones(end)
     weight[sure:] = (k - sure) / (end - sure)
     names, whose = np.unique(owners[:end], return_inverse=True)

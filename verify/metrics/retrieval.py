@@ -117,7 +117,7 @@ def retrieval_measures(
     """Rank the gallery for every query.
 
     k-NN takes the subject with the most of the k nearest; among subjects with as many, the one whose neighbours score
-    higher together; what is equal then is shared. Neighbours with the k-th score share the places that are left.
+    higher together; what is equal then is shared. Neighbours with the k-th score share the places that are left. 1-NN is Recall@1.
 
     Args:
         vectors: (n, D) float, unit L2: the queries.
@@ -153,9 +153,10 @@ def retrieval_measures(
     if not places.size:
         msg = f"none of {asked.size} queries has a mate in the gallery: retrieval needs two samples of a subject"
         raise ScoreError(msg)
-    step = max(1, cells // len(members))
+    step = min(places.size, max(1, cells // len(members)))
+    buffer = np.empty((step, len(members)), dtype=np.float32)
     parts = [
-        search.block(places[start : start + step])
+        search.block(places[start : start + step], buffer=buffer)
         for start in progress(iter(range(0, places.size, step)), -(-places.size // step))
     ]
     size = len(members) - alone
