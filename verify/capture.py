@@ -39,6 +39,7 @@ _AUDIO_SUFFIXES = frozenset(
 # Part of every card's input contract and so of the model_id. Raise it when a stage changes what it makes
 # of a sample: templates and operating points from before then never meet those from after.
 REVISIONS = {Modality.FACE: 1, Modality.VOICE: 1}
+NOT_JUDGED = "not judged"  # value of the contract's key `several_speakers`
 
 
 class Profile(StrEnum):
@@ -305,12 +306,14 @@ class _VoiceChain:
         """Refuse to enrol a recording of two speakers, whose template would be of neither.
 
         Up to 20 s of speech are compared in pieces of 2 s, longer recordings in their chunks. The limits
-        were measured on CAM++'s features; others are not judged.
+        were measured on CAM++ as published; others are not judged: those of other features, and those whose
+        card says so in the input contract (trained and adapted encoders, whose cosines lie elsewhere).
         """
         from verify.voice.embed import DOUBTFUL_AGREEMENT, SEVERAL_SPEAKERS_BELOW, lowest_pair
         from verify.voice.normalise import short_pieces
 
-        if self._contract.get("features") != "kaldi-fbank":
+        unjudged = self._contract.get("several_speakers") == NOT_JUDGED
+        if unjudged or self._contract.get("features") != "kaldi-fbank":
             return quality
         if quality.measures["net_speech_s"] > _PIECES_UP_TO_S:
             doubtful = quality.measures["chunk_agreement"] < DOUBTFUL_AGREEMENT
