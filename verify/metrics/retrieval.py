@@ -117,7 +117,8 @@ def retrieval_measures(
     """Rank the gallery for every query.
 
     k-NN takes the subject with the most of the k nearest; among subjects with as many, the one whose neighbours score
-    higher together; what is equal then is shared. Neighbours with the k-th score share the places that are left. 1-NN is Recall@1.
+    higher together; what is equal then is shared. Neighbours with the k-th score share the places that are left.
+    1-NN is Recall@1.
 
     Args:
         vectors: (n, D) float, unit L2: the queries.
