@@ -16,16 +16,18 @@ Alone, without torch.distributed, all of these do nothing and cost nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from verify.errors import EnvironmentProblemError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +237,9 @@ def _device(name: str | None, *, local_rank: int) -> torch.device:
     found = torch.cuda.device_count()
     wanted = torch.device("cuda", local_rank if device.index is None else device.index)
     if cast(int, wanted.index) >= found:
-        msg = f"device {name!r} (local rank {local_rank}): torch sees {found} GPUs; take --device cpu or fewer processes"
+        msg = (
+            f"device {name!r} (local rank {local_rank}): torch sees {found} GPUs; "
+            "take --device cpu or start fewer processes"
+        )
         raise EnvironmentProblemError(msg)
     return wanted

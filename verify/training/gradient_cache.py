@@ -11,14 +11,17 @@ as it does under any accumulation; its running statistics are updated once.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from verify.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def cached_backward(

@@ -98,4 +98,4 @@ def choice(name: str, value: str, known: tuple[str, ...]) -> None:
     from verify.config import unknown
 
     if value not in known:
-        raise UsageError(unknown(value, known, what=name))  # noqa: TRY003  one sentence, made elsewhere
+        raise UsageError(unknown(value, known, what=name))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from verify.training.objectives.base import within
 from verify.training.objectives.pairs import PairObjective, PairOptions, Pairs
@@ -25,27 +26,41 @@ class SupConOptions(PairOptions):
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        super(SupConOptions, self).__post_init__()  # noqa: UP008  a slotted dataclass is another class than here
+        super(SupConOptions, self).__post_init__()
         within("temperature", self.temperature, least=COLDEST, most=10.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InfoNCEOptions(PairOptions):
-    """InfoNCE.
+class TemperatureOptions:
+    """What all objectives with a learnt temperature take.
 
     Attributes:
         temperature: divides cosines; where it starts if it is learnt.
-        learn_temperature: whether it is a parameter, never below 0.01.
-        views: 2: positives are two augmentations of one sample (SimCLR); 1: samples of one identity.
+        learn_temperature: whether it is a parameter; it never falls below 0.01.
     """
 
     temperature: float = 0.1
     learn_temperature: bool = True
+
+    def __post_init__(self) -> None:
+        within("temperature", self.temperature, least=COLDEST, most=10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfoNCEOptions(TemperatureOptions):
+    """InfoNCE.
+
+    Attributes:
+        memory: past embeddings that a batch is held against, too (cross-batch memory); 0: none.
+        views: 2: positives are two augmentations of one sample (SimCLR); 1: samples of one identity.
+    """
+
+    memory: int = 0
     views: int = 1
 
     def __post_init__(self) -> None:
-        super(InfoNCEOptions, self).__post_init__()  # noqa: UP008
-        within("temperature", self.temperature, least=COLDEST, most=10.0)
+        super(InfoNCEOptions, self).__post_init__()
+        within("memory", self.memory, least=0)
         within("views", self.views, least=1, most=2)
 
 
@@ -56,7 +71,7 @@ class SupCon(PairObjective):
     """
 
     def __init__(self, options: SupConOptions, *, dim: int) -> None:
-        super().__init__(options, dim=dim)
+        super().__init__(memory=options.memory, dim=dim)
         self.options = options
 
     def loss_of(self, pairs: Pairs) -> Tensor:
@@ -70,39 +85,43 @@ class SupCon(PairObjective):
         return ((mass - drawn) * (count > 0)).sum() / (count > 0).sum().clamp_min(1)
 
 
+class Temperature(nn.Module):
+    """A temperature that is learnt, by its logarithm, as in CLIP (Radford et al., ICML 2021)."""
+
+    def __init__(self, options: TemperatureOptions) -> None:
+        super().__init__()
+        start = torch.tensor(-math.log(options.temperature))
+        self.log_scale = nn.Parameter(start, requires_grad=options.learn_temperature)
+
+    def forward(self, cosines: Tensor) -> Tensor:
+        """Cosines divided by the temperature; at its bound the parameter still hears which way is back."""
+        beyond = (self.log_scale.detach() + math.log(COLDEST)).clamp_min(0.0)
+        return cosines * (self.log_scale - beyond).exp()
+
+    def __float__(self) -> float:
+        """The temperature as it is now."""
+        return 1.0 / float(self(torch.ones(())))
+
+
 class InfoNCE(PairObjective):
-    """Each mated pair against the anchor's negatives; a temperature that is learnt.
+    """Each mated pair against the anchor's negatives.
 
     van den Oord, Li, Vinyals, 2018, https://arxiv.org/abs/1807.03748; with two views the NT-Xent loss of SimCLR, Chen
-    et al., ICML 2020, https://arxiv.org/abs/2002.05709; the learnt temperature as in CLIP, Radford et al., ICML 2021,
-    https://arxiv.org/abs/2103.00020.
+    et al., ICML 2020, https://arxiv.org/abs/2002.05709.
     """
 
     def __init__(self, options: InfoNCEOptions, *, dim: int) -> None:
-        super().__init__(options, dim=dim)
+        super().__init__(memory=options.memory, dim=dim)
         self.views = options.views
-        self.log_scale = nn.Parameter(
-            torch.tensor(-math.log(options.temperature)), requires_grad=options.learn_temperature
-        )
-
-    @property
-    def temperature(self) -> float:
-        """The temperature as it is now."""
-        return math.exp(-float(self.log_scale.detach()))
+        self.temperature = Temperature(options)
 
     def loss_of(self, pairs: Pairs) -> Tensor:
         """The loss of the joint batch, a scalar."""
         return info_nce(
-            pairs.rows @ pairs.columns.t() * scale_of(self.log_scale),
+            self.temperature(pairs.rows @ pairs.columns.t()),
             positive=pairs.mated & ~pairs.self_mated,
             negative=~pairs.mated,
         )
-
-
-def scale_of(log_scale: Tensor) -> Tensor:
-    """The factor 1 / temperature, bounded; at the bound the parameter still hears which way is back."""
-    most = -math.log(COLDEST)
-    return (log_scale - (log_scale.detach() - most).clamp_min(0.0)).exp()
 
 
 def info_nce(logits: Tensor, *, positive: Tensor, negative: Tensor) -> Tensor:
@@ -116,5 +135,5 @@ def info_nce(logits: Tensor, *, positive: Tensor, negative: Tensor) -> Tensor:
     mass = logits.masked_fill(~negative, -torch.inf).logsumexp(
         dim=1, keepdim=True
     )  # (N, 1); -inf without any
-    losses = torch.nn.functional.softplus(mass - logits)
+    losses = functional.softplus(mass - logits)
     return (losses * positive).sum() / positive.sum().clamp_min(1)

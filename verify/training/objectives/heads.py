@@ -20,6 +20,8 @@ from verify.training.objectives.softmax import Margin, Softmax, margin_softmax
 class CentreOptions:
     """What all class-centre objectives take.
 
+    (Subclasses name themselves in ``super``: a dataclass with slots is another class than the one its methods saw.)
+
     Attributes:
         scale: factor s from cosine to logit.
         sharded: split the classes over the processes; see `verify.training.objectives.shards`.
@@ -52,7 +54,7 @@ class ArcFaceOptions(CentreOptions):
     margin_rad: float = 0.5
 
     def __post_init__(self) -> None:
-        super(ArcFaceOptions, self).__post_init__()  # noqa: UP008  a slotted dataclass is another class than here
+        super(ArcFaceOptions, self).__post_init__()
         angle("margin_rad", self.margin_rad)
 
 
@@ -67,7 +69,7 @@ class SubcenterOptions(ArcFaceOptions):
     centres: int = 3
 
     def __post_init__(self) -> None:
-        super(SubcenterOptions, self).__post_init__()  # noqa: UP008
+        super(SubcenterOptions, self).__post_init__()
         within("centres", self.centres, least=1, most=64)
 
 
@@ -82,7 +84,7 @@ class CosFaceOptions(CentreOptions):
     margin_cosine: float = 0.35
 
     def __post_init__(self) -> None:
-        super(CosFaceOptions, self).__post_init__()  # noqa: UP008
+        super(CosFaceOptions, self).__post_init__()
         within("margin_cosine", self.margin_cosine, least=0.0, most=1.0)
 
 
@@ -101,7 +103,7 @@ class AdaFaceOptions(CentreOptions):
     momentum: float = 0.01
 
     def __post_init__(self) -> None:
-        super(AdaFaceOptions, self).__post_init__()  # noqa: UP008
+        super(AdaFaceOptions, self).__post_init__()
         angle("margin_rad", self.margin_rad)
         within("concentration", self.concentration, least=0.0, most=10.0)
         within("momentum", self.momentum, least=0.0, most=1.0)
@@ -123,8 +125,11 @@ class CentreObjective(Objective):
         self.gathers = options.sharded
         self.shard = Shard(identities, options) if options.sharded else None
         count = identities if self.shard is None else len(self.shard.classes)
-        self.centres = nn.Parameter(torch.empty(count * sub, dim))
-        nn.init.normal_(self.centres, std=0.01)
+        generator = None
+        if self.shard is not None:  # the same seed everywhere must not give every process the same centres
+            generator = torch.Generator().manual_seed(torch.initial_seed() % 2**40 + self.shard.classes.start)
+        self.centres = nn.Parameter(torch.randn(count * sub, dim, generator=generator) * 0.01)
+        self._seen = False
 
     def margin(self, raw: Tensor) -> Margin:
         """The margin for the rows `raw` (B, D), before normalisation."""
@@ -137,6 +142,7 @@ class CentreObjective(Objective):
     def loss(self, raw: Tensor, labels: Tensor, target: Tensor | None) -> Tensor:
         """Mean cross-entropy; see `verify.protocols.Objective`."""
         del target
+        self._check(labels)
         if self.shard is not None:
             return self._sharded_loss(raw, labels, self.shard)
         softmax = Softmax(
@@ -161,6 +167,28 @@ class CentreObjective(Objective):
             sharded=True,
         )
         return margin_softmax(unit(raw), centres, own, softmax=softmax)
+
+    def _check(self, labels: Tensor) -> None:
+        """Refuse labels that are no class: each time on the host, once on a GPU, whose answer has to be waited for."""
+        if self._seen and labels.device.type != "cpu":
+            return
+        self._seen = True
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.identities:
+            msg = f"labels from {int(labels.min())} to {int(labels.max())}: must be from 0 to {self.identities - 1}"
+            raise UsageError(msg)
+
+    def whole_state(self) -> dict[str, Tensor]:
+        """State with the centres of all processes, the same on each; a collective call."""
+        state: dict[str, Tensor] = self.state_dict()
+        return state | {"centres": distributed.gather_labels(self.centres)} if self.shard else state
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take whole states, too, whatever the number of processes was that wrote them."""
+        key = f"{prefix}centres"
+        if self.shard is not None and len(state_dict.get(key, ())) == self.identities * self.sub:
+            first, stop = self.shard.classes.start * self.sub, self.shard.classes.stop * self.sub
+            state_dict[key] = state_dict[key][first:stop]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def get_extra_state(self) -> Tensor:
         """How many steps have drawn classes: resuming goes on with the same ones."""

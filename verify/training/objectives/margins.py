@@ -14,17 +14,17 @@ from torch import Tensor
 NEARLY = 1.0 - 1e-6  # the arc cosine has no slope at 1
 
 
-def add_angle(cosine: Tensor, *, margin_rad: float | Tensor) -> Tensor:
+def add_angle(cosine: Tensor, *, margin_rad: float) -> Tensor:
     """ArcFace: cos(angle + margin), continued as a line where the angle would pass pi.
 
     Deng, Guo, Xue, Zafeiriou, CVPR 2019, https://arxiv.org/abs/1801.07698. The continuation,
     cos(angle) - margin * sin(margin), keeps the logit falling; it is the one of the authors' code.
     """
-    margin = torch.as_tensor(margin_rad, dtype=cosine.dtype, device=cosine.device)
     bounded = cosine.clamp(-NEARLY, NEARLY)
     sine = (1.0 - bounded * bounded).sqrt()
-    moved = bounded * margin.cos() - sine * margin.sin()
-    return torch.where(bounded >= -margin.cos(), moved, bounded - margin * margin.sin())
+    moved = bounded * math.cos(margin_rad) - sine * math.sin(margin_rad)
+    line = bounded - margin_rad * math.sin(margin_rad)
+    return torch.where(bounded >= -math.cos(margin_rad), moved, line)
 
 
 def subtract(cosine: Tensor, *, margin_cosine: float) -> Tensor:

@@ -6,13 +6,30 @@ triplets. Deterministic: all processes choose the same from the same joint batch
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 BUFFER = 2**24  # cosines held at once by semi-hard mining
 
-Triplets = tuple[Tensor, Tensor, Tensor]
-"""(T,) int64 rows of anchors, columns of positives, columns of negatives."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triplets:
+    """What was chosen.
+
+    Attributes:
+        anchors: (T,) int64 rows.
+        positives: (T,) int64 columns.
+        negatives: (T,) int64 columns.
+        valid: (T,) bool: there is such a triplet; an anchor without a positive or a negative has none. (A mask, as
+            picking the valid ones would wait for the GPU.)
+    """
+
+    anchors: Tensor
+    positives: Tensor
+    negatives: Tensor
+    valid: Tensor
 
 
 def batch_hard(cosines: Tensor, *, mated: Tensor, self_mated: Tensor) -> Triplets:
@@ -66,7 +83,8 @@ def semi_hard(cosines: Tensor, *, mated: Tensor, self_mated: Tensor) -> Triplets
         below = below.masked_fill_(below >= bound[:, None], -torch.inf)
         value, column = below.max(dim=1)
         negatives[block] = torch.where(value > -torch.inf, column, least[anchor])
-    return anchors, positives, negatives
+    valid = torch.ones_like(anchors, dtype=torch.bool)
+    return Triplets(anchors=anchors, positives=positives, negatives=negatives, valid=valid)
 
 
 def _at(hardness: Tensor, candidates: Tensor, *, quantile: float) -> Tensor:
@@ -77,6 +95,7 @@ def _at(hardness: Tensor, candidates: Tensor, *, quantile: float) -> Tensor:
     return order.gather(1, place[:, None])[:, 0]
 
 
-def _of_anchors(positive: Tensor, negative: Tensor, chosen: Tensor, other: Tensor) -> Triplets:
-    anchors = (positive.any(dim=1) & negative.any(dim=1)).nonzero()[:, 0]
-    return anchors, chosen[anchors], other[anchors]
+def _of_anchors(positive: Tensor, negative: Tensor, farthest: Tensor, nearest: Tensor) -> Triplets:
+    valid = positive.any(dim=1) & negative.any(dim=1)
+    anchors = torch.arange(len(valid), device=valid.device)
+    return Triplets(anchors=anchors, positives=farthest, negatives=nearest, valid=valid)

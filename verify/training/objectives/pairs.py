@@ -62,9 +62,9 @@ class PairObjective(Objective):
 
     gathers = True
 
-    def __init__(self, options: PairOptions, *, dim: int) -> None:
+    def __init__(self, *, memory: int, dim: int) -> None:
         super().__init__()
-        self.memory = Memory(options.memory, dim=dim)
+        self.memory = Memory(memory, dim=dim)
         self._seen = False
 
     def loss(self, raw: Tensor, labels: Tensor, target: Tensor | None) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, cast
 
 from verify.config import build, unknown
 from verify.errors import EnvironmentProblemError, UsageError
-from verify.training.objectives import contrast, heads, triplet
-from verify.training.recipe import ObjectiveSection
+from verify.training.objectives import contrast, heads, library, siamese, triplet, views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import nn
+
+    from verify.training.recipe import ObjectiveSection
 
 ENTRY_POINTS = "verify.objectives"
 
@@ -32,11 +35,11 @@ class Entry:
     about: str
 
 
-def _head(kind: type) -> Callable[..., nn.Module]:
+def _head(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     return lambda options, *, dim, identities: kind(options, dim=dim, identities=identities)
 
 
-def _pairs(kind: type) -> Callable[..., nn.Module]:
+def _pairs(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     return lambda options, *, dim, identities: kind(options, dim=dim)  # noqa: ARG005  pairs know no classes
 
 
@@ -77,6 +80,46 @@ OBJECTIVES: Mapping[str, Entry] = MappingProxyType(
             make=_pairs(contrast.InfoNCE),
             about="InfoNCE with a learnt temperature; two views: SimCLR",
         ),
+        "siamese": Entry(
+            options=siamese.SiameseOptions,
+            make=_pairs(siamese.Siamese),
+            about="contrastive loss of all pairs",
+        ),
+        "multi_similarity": Entry(
+            options=library.MultiSimilarityOptions,
+            make=_pairs(library.multi_similarity),
+            about="pairs weighted by how they compare (pytorch-metric-learning)",
+        ),
+        "circle": Entry(
+            options=library.CircleOptions,
+            make=_pairs(library.circle),
+            about="pairs weighted by how far they are from their optimum (pytorch-metric-learning)",
+        ),
+        "moco": Entry(
+            options=views.MoCoOptions,
+            make=_pairs(views.MoCo),
+            about="two views: the averaged network's keys, and a queue of them",
+        ),
+        "byol": Entry(
+            options=views.PredictorOptions,
+            make=_pairs(views.BYOL),
+            about="two views: predict the averaged network's embedding",
+        ),
+        "simsiam": Entry(
+            options=views.PredictorOptions,
+            make=_pairs(views.SimSiam),
+            about="two views: predict the other embedding",
+        ),
+        "vicreg": Entry(
+            options=views.VICRegOptions,
+            make=_pairs(views.VICReg),
+            about="two views: alike, alive, uncorrelated",
+        ),
+        "clip": Entry(
+            options=contrast.TemperatureOptions,
+            make=_pairs(views.CLIP),
+            about="two modalities of one subject",
+        ),
     }
 )
 
@@ -102,7 +145,7 @@ def make_objective(
     if name in OBJECTIVES:
         entry = OBJECTIVES[name]
         try:
-            checked = build(entry.options, given, where=f"objective {name!r}")
+            checked: Any = build(entry.options, given, where=f"objective {name!r}")
         except UsageError as error:
             if str(error).startswith("objective "):
                 raise
@@ -117,9 +160,11 @@ def _installed(name: str) -> Callable[..., nn.Module]:
 
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in points:
-        raise UsageError(unknown(name, {*OBJECTIVES, *points}, what="objective"))  # noqa: TRY003
+        raise UsageError(unknown(name, {*OBJECTIVES, *points}, what="objective"))
     try:
         return cast("Callable[..., nn.Module]", points[name].load())
     except (ImportError, AttributeError) as error:
-        msg = f"objective {name!r}: {points[name].value} of another package does not load ({error}); update or remove it"
+        msg = (
+            f"objective {name!r}: {points[name].value} does not load ({error}); update or remove its package"
+        )
         raise EnvironmentProblemError(msg) from error

@@ -102,16 +102,17 @@ class _MarginSoftmax(torch.autograd.Function):
             msg = "the gradient of a margin softmax can be taken only once"
             raise RuntimeError(msg)
         (grad_rows, grad_centres), ctx.grads = ctx.grads, None  # given away: no second copy of (C, D)
-        for found in (grad_rows, grad_centres):
-            if found is not None:
-                found *= grad
+        if grad_rows is not None:
+            grad_rows *= grad
+        if grad_centres is not None:
+            grad_centres *= grad
         return grad_rows, grad_centres, None, None
 
 
 def _block(
     rows: Tensor, centres: Tensor, inverse: Tensor, labels: Tensor, number: Tensor, *, softmax: Softmax
 ) -> tuple[Tensor, Tensor]:
-    """Sum of the losses of a block of rows, and the weighted slope (b, C * sub) with respect to ``rows @ centres.T``."""
+    """Sum of the losses of a block of rows, and its slope (b, C * sub) by ``rows @ centres.T``."""
     cosines = torch.mm(rows, centres.t()).mul_(inverse)  # (b, C * sub)
     nearest = None
     logits = cosines

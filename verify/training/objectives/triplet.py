@@ -38,7 +38,7 @@ class TripletOptions(PairOptions):
     soft: bool = False
 
     def __post_init__(self) -> None:
-        super(TripletOptions, self).__post_init__()  # noqa: UP008  a slotted dataclass is another class than here
+        super(TripletOptions, self).__post_init__()
         choice("mining", self.mining, MINING)
         choice("distance", self.distance, DISTANCES)
         if self.margin_rad is not None:
@@ -55,12 +55,14 @@ class TripletOptions(PairOptions):
 class Triplet(PairObjective):
     """Mean over the triplets that are not done with of max(0, d(a, p) - d(a, n) + margin).
 
+    `advance` scales the margin; with curriculum mining the hardness of what is chosen instead.
+
     Choosing looks at one matrix of cosines without gradient; distances of the chosen pairs alone are then taken anew,
     from differences, exact even between near-duplicates, where 1 - cosine has no digits left.
     """
 
     def __init__(self, options: TripletOptions, *, dim: int) -> None:
-        super().__init__(options, dim=dim)
+        super().__init__(memory=options.memory, dim=dim)
         self.options = options
         given = options.margin_rad if options.distance == "angle" else options.margin_distance
         self.margin = 0.3 if given is None else given
@@ -68,17 +70,13 @@ class Triplet(PairObjective):
     def loss_of(self, pairs: Pairs) -> Tensor:
         """The loss of the joint batch, a scalar."""
         with torch.no_grad():
-            anchors, positives, negatives = self._mine(pairs)
-        rows, columns = pairs.rows, pairs.columns
-        anchor = rows[anchors]
-        gap = self._distance(anchor, columns[positives]) - self._distance(anchor, columns[negatives])
-        if self.options.mining == "curriculum":
-            gap = gap + self.margin
-        else:
-            gap = gap + self.fraction * self.margin
-        if self.options.soft:
-            return functional.softplus(gap).sum() / max(1, len(gap))
-        losses = gap.relu()
+            chosen = self._mine(pairs)
+        anchor = pairs.rows[chosen.anchors]
+        positive, negative = pairs.columns[chosen.positives], pairs.columns[chosen.negatives]
+        margin = self.margin if self.options.mining == "curriculum" else self.fraction * self.margin
+        gap = self._distance(anchor, positive) - self._distance(anchor, negative) + margin  # (T,)
+        losses = functional.softplus(gap) if self.options.soft else gap.relu()
+        losses = losses * chosen.valid
         return losses.sum() / (losses > 0).sum().clamp_min(1)
 
     def _mine(self, pairs: Pairs) -> mining.Triplets:
