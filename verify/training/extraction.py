@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from verify.config import unknown
 from verify.errors import MediaError, ModelError, NoDecisionError, UsageError
+from verify.nets.registry import FACE_112, SPEECH_80
 from verify.types import Modality, Reason
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from verify.models import ModelBundle
 
+SIDES_PX: Mapping[str, int] = {"arcface-112": 112, "facenet-160": 160, "dlib-chip": 150}
 JPEG, PNG, PCM = "jpeg-98-444", "png", "int16"
 ENCODINGS = {Modality.FACE: (JPEG, PNG), Modality.VOICE: (PCM,)}
 
@@ -158,6 +161,24 @@ def open_extractor(
     if modality is Modality.FACE:
         return FaceExtractor(locator, contract=contract, encoding=encoding, gate=gate)
     return VoiceExtractor(locator, contract=contract, min_speech_s=min_speech_s, gate=gate)
+
+
+def contract_of(modality: Modality, *, alignment: str = "arcface-112") -> dict[str, Any]:
+    """The input contract that samples are prepared for where no model says one.
+
+    Args:
+        modality: face or voice.
+        alignment: of faces, see `verify.face.normalise.normalise`.
+
+    Raises:
+        UsageError: an unknown alignment.
+    """
+    if modality is Modality.VOICE:
+        return dict(SPEECH_80)
+    if alignment not in SIDES_PX:
+        raise UsageError(unknown(alignment, SIDES_PX, what="alignment"))
+    side = SIDES_PX[alignment]
+    return {**FACE_112, "alignment": alignment, "size_px": [side, side]}
 
 
 def encode_face(chip: NDArray[np.uint8], *, encoding: str = JPEG) -> bytes:
