@@ -79,7 +79,6 @@ class Loader:
         epoch: of the crops.
         workers: reading processes; 0 reads in this one.
         pin: whether batches come in page-locked memory (training on a GPU).
-        first: take the first stretch of each voice, not a random one: for validation.
 
     Raises:
         UsageError: a crop for faces, or none for voices.
@@ -95,7 +94,6 @@ class Loader:
         epoch: int = 0,
         workers: int = 0,
         pin: bool = False,
-        first: bool = False,
     ) -> None:
         if (crop_samples is None) is not (data.modality == "face"):
             msg = f"{data.modality} samples: crop_samples is for voices, which need it; it is {crop_samples}"
@@ -105,7 +103,7 @@ class Loader:
             raise UsageError(msg)
         self._order = _Order(batches, epoch)
         self._torch: DataLoader[Any] | None = DataLoader(
-            _Reader(data, crop_samples=crop_samples, seed=seed, first=first),
+            _Reader(data, crop_samples=crop_samples, seed=seed),
             batch_sampler=self._order,
             num_workers=workers,
             collate_fn=_as_is,
@@ -177,8 +175,8 @@ class _Reader:
     torch hands the batch's list to `__getitems__` as a whole, so a batch is put together here once.
     """
 
-    def __init__(self, data: TrainingSet, *, crop_samples: int | None, seed: int, first: bool) -> None:
-        self._data, self._crop, self._seed, self._first = data, crop_samples, seed, first
+    def __init__(self, data: TrainingSet, *, crop_samples: int | None, seed: int) -> None:
+        self._data, self._crop, self._seed = data, crop_samples, seed
 
     def __getitem__(self, batch: object) -> Batch:  # pragma: no cover  torch asks for it and never calls it
         raise NotImplementedError
@@ -212,8 +210,6 @@ class _Reader:
         waves = np.empty((len(samples), crop), np.int16)
         lengths = np.asarray(self._data.lengths)[samples]
         places = uniform(self._seed, epoch, samples, views(samples))
-        if self._first:
-            places[:] = 0.0
         for row, (sample, length, place) in enumerate(zip(samples.tolist(), lengths, places, strict=True)):
             count = min(int(length), crop)
             # a long one gives a stretch; a short one, from some place in it on, goes round
@@ -228,7 +224,11 @@ class _Reader:
 
     def _media(self, sample: int, start: int = 0, count: int | None = None) -> NDArray[Any]:
         try:
-            return self._data.media(sample, start, count)
+            return (
+                self._data.media(sample)
+                if count is None
+                else self._data.media(sample, start=start, count=count)
+            )
         except StorageError:
             raise
         except VerifyError as error:
