@@ -100,7 +100,7 @@ class Temperature(nn.Module):
 
     def __float__(self) -> float:
         """The temperature as it is now."""
-        return 1.0 / float(self(torch.ones(())))
+        return 1.0 / float(self(torch.ones(())).detach())
 
 
 class InfoNCE(PairObjective):

@@ -17,7 +17,7 @@ class Memory(nn.Module):
     The rows of all processes go in, in rank order, so that every process holds the same.
 
     Args:
-        size: rows; 0 remembers nothing.
+        size: rows, at least 1.
         dim: of an embedding.
     """
 
@@ -31,13 +31,13 @@ class Memory(nn.Module):
         self.register_buffer("labels", torch.full((size,), -1, dtype=torch.int64))
 
     def recall(self) -> tuple[Tensor, Tensor]:
-        """(M, D) embeddings and (M,) labels that are remembered."""
-        return self.rows[: self.filled].clone(), self.labels[: self.filled].clone()
+        """(M, D) embeddings and (M,) labels that are remembered: views, which `remember` will write to."""
+        return self.rows[: self.filled], self.labels[: self.filled]
 
     @torch.no_grad()
     def remember(self, rows: Tensor, labels: Tensor) -> None:
         """Put (N, D) unit embeddings in the place of the oldest."""
-        if not self.size or not len(rows):
+        if not len(rows):
             return
         rows, labels = rows.detach()[-self.size :], labels[-self.size :]
         place = (torch.arange(len(rows), device=rows.device) + self.next) % self.size

@@ -64,7 +64,7 @@ class PairObjective(Objective):
 
     def __init__(self, *, memory: int, dim: int) -> None:
         super().__init__()
-        self.memory = Memory(memory, dim=dim)
+        self.memory = Memory(memory, dim=dim) if memory else None
         self._seen = False
 
     def loss(self, raw: Tensor, labels: Tensor, target: Tensor | None) -> Tensor:
@@ -74,7 +74,7 @@ class PairObjective(Objective):
         self.check(row_labels)
         rows = unit(rows)
         columns, column_labels = rows, row_labels
-        if self.memory.size:
+        if self.memory is not None:
             past, past_labels = self.memory.recall()
             columns, column_labels = torch.cat([rows, past]), torch.cat([row_labels, past_labels])
             if self.training and torch.is_grad_enabled():
@@ -103,6 +103,6 @@ class PairObjective(Objective):
                 "set sampler.identities and sampler.samples (2 or more), or views = 2"
             )
             raise UsageError(msg)
-        if count == 1 and not self.memory.size:
+        if count == 1 and self.memory is None:
             msg = f"all {len(labels)} samples of a batch are of one identity: set sampler.identities to 2 or more"
             raise UsageError(msg)

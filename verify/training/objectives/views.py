@@ -186,7 +186,7 @@ class MoCo(TwoViews):
     def __init__(self, options: MoCoOptions, *, dim: int) -> None:
         super().__init__()
         self.temperature = Temperature(options)
-        self.memory = Memory(options.memory, dim=dim)
+        self.memory = Memory(options.memory, dim=dim) if options.memory else None
 
     def loss(self, raw: Tensor, labels: Tensor, target: Tensor | None) -> Tensor:
         """Queries of this batch against keys of this batch and of the queue."""
@@ -198,10 +198,9 @@ class MoCo(TwoViews):
         own = torch.eye(len(queries), dtype=torch.bool, device=queries.device)
         same = mated(row_labels, row_labels)
         positive, negative, columns = same & ~own, ~same, keys
-        if self.memory.size:
-            past, _ = (
-                self.memory.recall()
-            )  # sample numbers of other batches say nothing: all of them are negatives
+        if self.memory is not None:
+            # Sample numbers of other batches say nothing about this one: all that is remembered is a negative.
+            past, _ = self.memory.recall()
             columns = torch.cat([keys, past])
             positive = functional.pad(positive, (0, len(past)), value=False)
             negative = functional.pad(negative, (0, len(past)), value=True)
@@ -243,6 +242,6 @@ def _covariance(view: Tensor) -> Tensor:
 def _layers(*widths: int) -> nn.Sequential:
     """Linear layers with batch normalisation between; they see the joint batch, so its statistics are joint, too."""
     layers: list[nn.Module] = []
-    for before, after in itertools.pairwise(widths):
+    for before, after in itertools.pairwise(widths[:-1]):
         layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
