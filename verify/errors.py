@@ -16,7 +16,7 @@ environment, 70 unexpected.
   - EnvironmentProblemError (5)
     - ModelError: UnknownModelError, ModelNotInstalledError, ModelIntegrityError, ModelMismatchError,
       DownloadError
-    - MissingExtraError, StorageError
+    - MissingExtraError, StorageError, TrainingError
 """
 
 from __future__ import annotations
@@ -135,3 +135,7 @@ class MissingExtraError(EnvironmentProblemError):
 
 class StorageError(EnvironmentProblemError):
     """The disk is full, read-only or failing; nothing that was acknowledged is lost."""
+
+
+class TrainingError(EnvironmentProblemError):
+    """A training run cannot go on: a loss that is not finite, or too little memory; the message says what to do."""

@@ -52,6 +52,11 @@ COMMANDS = {
         "evaluate",
         "Run a published protocol, or hold the thresholds against people of your own.",
     ),
+    "train": (
+        "verify.cli.train",
+        "train",
+        "Train a network on your own people, or adapt a model to them.",
+    ),
     "monitor": (
         "verify.cli.monitor",
         "monitor",
