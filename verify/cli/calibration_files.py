@@ -29,6 +29,10 @@ _OPTIONS = (
     click.option("--model-id", help="What to call the matcher that made the scores."),
     click.option("--modality", type=click.Choice(("face", "voice")), default="face", help="Of --scores."),
     click.option("--trial-list", type=PATH, multiple=True, help="List of pairs of files; DATA is then their folder."),
+    click.option(
+        "--split", "splits", type=PATH, multiple=True,
+        help="Split file of each DATA, in order: its calibration and test parts take part, nobody else.",
+    ),
     click.option("--layout", type=click.Choice(LAYOUTS), help="How DATA is laid out; guessed if not given."),
     click.option("--max-samples-per-subject", type=click.IntRange(1), help="Use at most so many files of each."),
     click.option("--trials", default="auto", help="Non-mated pairs a half: all, N to sample, auto (120 million)."),

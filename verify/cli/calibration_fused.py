@@ -56,7 +56,7 @@ def run_fused(
         progress=lambda captures, total: progress(captures, total=total, label="capturing", quiet=quiet),
         **{
             name: options[name]
-            for name in ("layout", "max_samples_per_subject", "trials", "workers", "cache")
+            for name in ("splits", "layout", "max_samples_per_subject", "trials", "workers", "cache")
         },
     )
     title = JOINT.join(one.bundle.name for one in capturers)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from verify.capture import Capturer
     from verify.cli.calibration_files import Done
 
-MEDIA_OPTIONS = ("layout", "max_samples_per_subject", "trials", "workers", "cache", "cohort")
+MEDIA_OPTIONS = ("splits", "layout", "max_samples_per_subject", "trials", "workers", "cache", "cohort")
 
 
 def run(data: tuple[Path, ...], options: Mapping[str, Any], *, quiet: bool) -> Done:
@@ -66,9 +66,9 @@ def run(data: tuple[Path, ...], options: Mapping[str, Any], *, quiet: bool) -> D
 def _capturer(data: tuple[Path, ...], options: Mapping[str, Any]) -> Capturer | None:
     """The model to capture with; None for score files, which need none."""
     if options["scores"]:
-        for name in ("model", "install", "cohort", "trial_list"):
+        for name in ("model", "install", "cohort", "trial_list", "splits"):
             if options[name] or data:
-                what = "DATA" if data else f"--{name.replace('_', '-')}"
+                what = "DATA" if data else f"--{name.removesuffix('s').replace('_', '-')}"
                 msg = f"--scores takes no {what}: the scores are there already"
                 raise click.UsageError(msg)
         return None

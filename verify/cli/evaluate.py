@@ -32,6 +32,8 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--test-half", is_flag=True, help="DATA calibrated the thresholds: take only the half that chose none."
 )
+@click.option("--split", type=PATH, help="Split file of DATA: only the subjects of --part are looked at.")
+@click.option("--part", default="test", show_default=True, help="Of --split.")
 @click.option("--groups", multiple=True, metavar="COLUMN", help="Rates by this column; default: all.")
 @click.option(
     "--quality-measure",

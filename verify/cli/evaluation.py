@@ -68,6 +68,11 @@ def _check(options: Mapping[str, Any]) -> None:
     if options["sizes"] and (options["trial_list"] or scores):
         msg = "--gallery-size searches a folder's subjects: leave --trial-list and --scores out"
         raise click.UsageError(msg)
+    if options["split"] and (options["trial_list"] or scores or options["test_half"]):
+        msg = (
+            "--split takes the subjects of one part of DATA: leave --trial-list, --scores and --test-half out"
+        )
+        raise click.UsageError(msg)
 
 
 def _opened(
@@ -90,6 +95,7 @@ def _opened(
     from verify.evaluation.cache import EmbeddingCache, default_cache_path
     from verify.evaluation.embedded_source import EmbeddedSource
     from verify.evaluation.embeddings import embed_all
+    from verify.evaluation.given_split import open_split, taking_part
     from verify.evaluation.trial_lists import TrialListSource
 
     capturer = Capturer.open(options["model"], models_dir=options["models_dir"])
@@ -107,10 +113,15 @@ def _opened(
                 options["trial_list"], capturer=capturer, media_root=options["data"], cache=cache, **how
             )
         else:
-            manifest = read_manifest(options["data"])
+            manifest, chosen = read_manifest(options["data"]), {}
+            if options["split"] is not None:
+                chosen = {"split": open_split(options["split"]), "part": options["part"]}
+                manifest = taking_part(manifest, chosen["split"], parts=(options["part"],))
             refuse_one_subject(manifest)
             embedded = embed_all(capturer, manifest, cache=cache, **how)
-            made = EmbeddedSource.of(embedded, model_id=capturer.model_id, warnings=manifest.warnings)
+            made = EmbeddedSource.of(
+                embedded, model_id=capturer.model_id, warnings=manifest.warnings, **chosen
+            )
     return made, points, model_facts(capturer)
 
 

@@ -18,6 +18,7 @@ from verify import __version__
 from verify.errors import InsufficientTrialsError, UsageError
 from verify.evaluation.analysis import LADDER, fmr_of, fnmr_of, fta_of
 from verify.evaluation.choosing import View, choices_of, fmr_needed, views_of
+from verify.evaluation.persons import given_split
 from verify.evaluation.prepare import failures
 from verify.evaluation.targets import Target, checked_targets
 from verify.evaluation.thresholds import ChosenThreshold
@@ -355,6 +356,7 @@ def set_data(one: SplitSet) -> dict[str, Any]:
         "kind": one.source.kind,
         "data_sha256": one.source.data_sha256,
         "split_sha256": one.split.sha256,
+        **({"split": "given"} if given_split(one.source) is not None else {}),
         **sides,
         "left_out": {
             "copies": one.source.copies,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from verify.data.manifest import Entry
+    from verify.data.splits import Split
     from verify.evaluation.embeddings import EmbeddedSet
     from verify.types import Reason
 
@@ -42,6 +43,8 @@ class EmbeddedSource:
         sha256s: (n,) hash of each file; empty where it is not known.
         persons: (S,) name of the person that each subject is over several sets, see
             `verify.evaluation.persons`; empty where nothing but the subject ids tells.
+        split: the split file that says whose part is which; None halves the subjects by hash.
+        part: of that split, where the subjects are all of one.
     """
 
     name: str
@@ -63,6 +66,8 @@ class EmbeddedSource:
     seed: int = 0
     sha256s: tuple[str, ...] = field(default=(), repr=False)
     persons: tuple[str, ...] = field(default=(), repr=False)
+    split: Split | None = None
+    part: str = ""
 
     @classmethod
     def of(
@@ -74,6 +79,8 @@ class EmbeddedSource:
         warnings: Sequence[str] = (),
         max_non_mated: int | None = None,
         seed: int = 0,
+        split: Split | None = None,
+        part: str = "",
     ) -> EmbeddedSource:
         """The trials of a set's captures.
 
@@ -108,6 +115,8 @@ class EmbeddedSource:
             max_non_mated=max_non_mated,
             seed=seed,
             sha256s=embedded.sha256s,
+            split=split,
+            part=part,
         )
 
     def usable(self) -> NDArray[np.bool_]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from verify.data.splits import TEST, split_subjects
 from verify.errors import UsageError
+from verify.evaluation.given_split import HALVES_OF_A_SPLIT
+from verify.evaluation.persons import given_split
 from verify.evaluation.prepare import among
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 STRANGERS = "on these people"
 FAMILIAR = "on people who took part in the calibration"
 TESTERS = "on the calibration's own test subjects"
+GIVEN = "given"  # what a point's set says of a split that came as a file
 
 
 def is_familiar(point: OperatingPoint, source: TrialSource) -> bool:
@@ -36,7 +39,7 @@ def whom(point: OperatingPoint, source: TrialSource, *, test_half: bool) -> str:
     """On whom the point is judged, in words."""
     if not is_familiar(point, source):
         return STRANGERS
-    return TESTERS if test_half else FAMILIAR
+    return TESTERS if test_half or _is_test_part([point], source) else FAMILIAR
 
 
 def tested_only(points: Sequence[OperatingPoint], source: TrialSource) -> NDArray[np.bool_]:
@@ -47,6 +50,12 @@ def tested_only(points: Sequence[OperatingPoint], source: TrialSource) -> NDArra
     """
     familiar = [point for point in points if is_familiar(point, source)]
     seeds = {_seed(point) for point in familiar}
+    if any(one.get("split") == GIVEN for point in familiar for one in _sets(point)):
+        msg = (
+            f"{source.name}: the operating points were calibrated with a split file, not with halves: give it with "
+            "--split FILE --part test in place of --test-half"
+        )
+        raise UsageError(msg)
     if not familiar:
         msg = (
             f"{source.name}: --test-half is for the very people that calibrated the operating points, and these are "
@@ -71,6 +80,7 @@ def told(points: Sequence[OperatingPoint], source: TrialSource, *, test_half: bo
         return []
     familiar = [point.name for point in points if is_familiar(point, source)]
     notes = []
+    test_half = test_half or _is_test_part(points, source)
     if familiar and test_half:
         notes.append(
             f"{source.name} took part in the calibration of {', '.join(familiar)}; only its test half is looked at: "
@@ -93,6 +103,15 @@ def told(points: Sequence[OperatingPoint], source: TrialSource, *, test_half: bo
     ]
 
 
+def _is_test_part(points: Sequence[OperatingPoint], source: TrialSource) -> bool:
+    """Whether the source is the test part of the very split file that the points of these people were made with."""
+    split = given_split(source)
+    if split is None or getattr(source, "part", "") != TEST:
+        return False
+    hashes = {one.get("split_sha256") for p in points for one in _sets(p) if one.get("set") == source.name}
+    return hashes == {split.sha256}
+
+
 def _sets(point: OperatingPoint) -> Iterator[dict[str, Any]]:
     sets = point.data.get("sets")
     for one in sets if isinstance(sets, list | tuple) else ():
@@ -108,7 +127,14 @@ def _seed(point: OperatingPoint) -> int | None:
 def _is_same(one: dict[str, Any], source: TrialSource, *, seed: int | None) -> bool:
     if source.data_sha256 and one.get("data_sha256") == source.data_sha256:
         return True
-    if seed is None or one.get("set") != source.name or not source.subjects:
+    if one.get("set") != source.name or not source.subjects:
+        return False
+    given = given_split(source)
+    if one.get("split") == GIVEN or given is not None:
+        # the same name and another split: some of them may have taken part, and nobody can tell who
+        same = given is not None and given.sha256 == one.get("split_sha256")
+        return not same or getattr(source, "part", "") in ("", *HALVES_OF_A_SPLIT)
+    if seed is None:
         return False
     split = split_subjects(source.subjects, name=source.name, seed=seed)
     return bool(one.get("split_sha256") == split.sha256)

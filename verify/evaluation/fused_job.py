@@ -19,6 +19,7 @@ from verify.evaluation.calibrate import Recipe, calibrate
 from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.embeddings import embed_all
 from verify.evaluation.fusion import FUSION_PRIOR, FusedSource, fit_fused
+from verify.evaluation.given_split import HALVES_OF_A_SPLIT, splits_for, taking_part
 from verify.evaluation.job import CalibrationJob, Method, non_mated_limit
 from verify.evaluation.pairing import aligned_sets, joined_sets
 from verify.evaluation.persons import with_persons
@@ -46,6 +47,7 @@ def run_fused_calibration(
     *,
     targets: Sequence[Target | float],
     method: Method = Method(),  # noqa: B008  immutable
+    splits: Sequence[str | os.PathLike[str]] = (),
     layout: Layout | str | None = None,
     max_samples_per_subject: int | None = None,
     trials: str = "auto",
@@ -62,6 +64,7 @@ def run_fused_calibration(
         data: folders and CSV files, each a set.
         targets: rates to hold; plain numbers are FMRs.
         method: how; plain 1:1 claims only, without normalisation, quality terms or several attempts.
+        splits: split files, one for each data set, see `verify.evaluation.job.run_calibration`.
         layout: of the data; None guesses each.
         max_samples_per_subject: takes that many files of each subject.
         trials: ``all`` non-mated trials of each half, a number to sample, or ``auto``.
@@ -82,8 +85,10 @@ def run_fused_calibration(
     path = (cache or default_cache_path()) if keep_cache else None
     sets: list[tuple[EmbeddedSource, ...]] = []
     with nullcontext() if path is None else EmbeddingCache(path) as store:
-        for one in data:
+        for one, split in zip(data, splits_for(splits, sets=len(data)), strict=True):
             manifest = read_manifest(one, layout=layout)
+            if split is not None:
+                manifest = taking_part(manifest, split, parts=HALVES_OF_A_SPLIT)
             refuse_one_subject(manifest)
             embedded = [
                 embed_all(
@@ -104,6 +109,7 @@ def run_fused_calibration(
                         warnings=manifest.warnings,
                         max_non_mated=max_non_mated,
                         seed=method.seed,
+                        split=split,
                     )
                     for capturer, aligned in zip(capturers, _aligned(capturers, embedded), strict=True)
                 )

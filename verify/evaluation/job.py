@@ -14,6 +14,7 @@ from verify.evaluation.calibrate import Calibration, Recipe, calibrate, check_co
 from verify.evaluation.cohort import NORMS, Cohort, make_cohort
 from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.embeddings import EmbeddedSet, embed_all
+from verify.evaluation.given_split import HALVES_OF_A_SPLIT, splits_for, taking_part
 from verify.evaluation.persons import with_persons
 from verify.evaluation.pipeline import Spaces, into_space
 from verify.evaluation.score_files import ScoreFileSource
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from verify.data.splits import Split
     from verify.evaluation.embeddings import Captures
     from verify.evaluation.sources import TrialSource
     from verify.metrics.prediction import Bound
@@ -95,6 +97,7 @@ def run_calibration(
     method: Method = Method(),
     trial_lists: Sequence[AnyPath] = (),
     cohort: AnyPath | None = None,
+    splits: Sequence[AnyPath] = (),
     layout: Layout | str | None = None,
     max_samples_per_subject: int | None = None,
     trials: str = "auto",
@@ -112,6 +115,8 @@ def run_calibration(
         method: how.
         trial_lists: lists of pairs of files, each a set, in place of all pairs of `data`.
         cohort: folder or CSV of strangers, for a normalisation.
+        splits: split files, one for each data set: subjects of their calibration and test parts take part,
+            nobody else; without them the subjects are halved by hash.
         layout: of the data; None guesses each.
         max_samples_per_subject: takes that many files of each subject.
         trials: ``all`` non-mated trials of each half, a number to sample, or ``auto``.
@@ -136,14 +141,22 @@ def run_calibration(
             "--trial-list out and calibrate on all pairs of its folder"
         )
         raise UsageError(msg)
+    if trial_lists and splits:
+        msg = "a trial list's pairs may cross the parts of a split: leave --split or --trial-list out"
+        raise UsageError(msg)
+    given = splits_for(splits, sets=len(data))
     path = (cache or default_cache_path()) if keep_cache else None
     listed_pairs: list[TrialSource] = []
     sources: list[EmbeddedSource] = []
     sets: list[EmbeddedSet] = []
     with nullcontext() if path is None else EmbeddingCache(path) as store:
 
-        def embed(one: AnyPath, how: Layout | str | None) -> tuple[EmbeddedSet, tuple[str, ...]]:
+        def embed(
+            one: AnyPath, how: Layout | str | None, split: Split | None = None
+        ) -> tuple[EmbeddedSet, tuple[str, ...]]:
             manifest = read_manifest(one, layout=how)
+            if split is not None:
+                manifest = taking_part(manifest, split, parts=HALVES_OF_A_SPLIT)
             if one != cohort:
                 refuse_one_subject(manifest)
             embedded = embed_all(
@@ -167,8 +180,8 @@ def run_calibration(
             )
             for listed in trial_lists
         )
-        for one in () if trial_lists else data:
-            embedded, warnings = embed(one, layout)
+        for one, split in () if trial_lists else zip(data, given, strict=True):
+            embedded, warnings = embed(one, layout, split)
             sets.append(embedded)
             sources.append(
                 EmbeddedSource.of(
@@ -178,6 +191,7 @@ def run_calibration(
                     warnings=warnings,
                     max_non_mated=max_non_mated,
                     seed=method.seed,
+                    split=split,
                 )
             )
         strangers = None

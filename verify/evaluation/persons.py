@@ -17,6 +17,7 @@ from verify.data.subjects import folded_subject
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from verify.data.splits import Split
     from verify.evaluation.embedded_source import EmbeddedSource
     from verify.evaluation.prepare import SplitSet
     from verify.evaluation.sources import TrialSource
@@ -28,6 +29,12 @@ def persons_of(source: TrialSource) -> tuple[str, ...]:
     """(S,) the name that each subject's person has in every set: its own, folded, unless files say otherwise."""
     known: tuple[str, ...] = getattr(_bases(source)[0], "persons", ())
     return known or tuple(folded_subject(subject) for subject in source.subjects)
+
+
+def given_split(source: TrialSource) -> Split | None:
+    """The split file that a source came with; None if its subjects are halved by hash."""
+    split: Split | None = getattr(_bases(source)[0], "split", None)
+    return split
 
 
 def with_persons(sources: Sequence[EmbeddedSource]) -> tuple[EmbeddedSource, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from verify.data.splits import CALIBRATION, TEST, Split, part_of
 from verify.data.subjects import folded_subject
 from verify.errors import InsufficientTrialsError, ScoreError
-from verify.evaluation.persons import persons_of
+from verify.evaluation.persons import given_split, persons_of
 from verify.evaluation.side import Side
 from verify.metrics.non_mated import NonMatedAccumulator, pooled_non_mated
 from verify.types import Reason
@@ -51,7 +51,13 @@ class SplitSet:
 
 
 def split_of(source: TrialSource, *, seed: int = 0) -> Split:
-    """The subjects of a source by hash of whose person each is, so that one person is on one side in every set."""
+    """The split that the source came with, else its subjects by hash of whose person each is.
+
+    By hash one person is on one side in every set.
+    """
+    given = given_split(source)
+    if given is not None:
+        return given
     named = sorted(zip(source.subjects, persons_of(source), strict=True))
     known_as = {
         subject: subject if folded_subject(subject) == person else person for subject, person in named
