@@ -85,6 +85,20 @@ class Bottleneck(nn.Module):
         return x + y if self.residual else y
 
 
+class Depthwise(nn.Conv2d):
+    """A convolution within each channel. Where it shrinks the map, a CPU trains it in float32.
+
+    In bf16 the gradients of these few layers took a CPU a third of a whole step, in float32 an eighth of that.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        shrinks = self.stride != (1, 1) or self.padding == (0, 0)
+        if shrinks and x.device.type == "cpu" and x.requires_grad:
+            with in_float32(x):
+                return super().forward(x.float()).to(x.dtype)
+        return super().forward(x)
+
+
 def conv_norm(
     channels: int,
     out: int,
@@ -98,8 +112,9 @@ def conv_norm(
     """Convolution, batch normalisation and, with `act`, PReLU; `padding` keeps the size if None."""
     padding = size // 2 if padding is None else padding
     layers = nn.Sequential()
+    kind = nn.Conv2d if groups == 1 else Depthwise
     layers.add_module(
-        "conv", nn.Conv2d(channels, out, size, stride=stride, padding=padding, groups=groups, bias=False)
+        "conv", kind(channels, out, size, stride=stride, padding=padding, groups=groups, bias=False)
     )
     layers.add_module("norm", nn.BatchNorm2d(out))
     if act:
