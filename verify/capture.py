@@ -223,7 +223,7 @@ class _FaceChain:
     def capture(self, source: Source, *, policy: CapturePolicy) -> Capture:
         from verify.face.decode import decode
         from verify.face.locate import choose
-        from verify.face.normalise import normalise
+        from verify.face.normalise import views
         from verify.face.quality import FaceQualityLimits, assess
 
         sample = decode(source)
@@ -231,15 +231,15 @@ class _FaceChain:
             region = choose(self._locator.locate(sample), policy=policy.faces)
         except NoDecisionError as error:
             return _failed(sample, error.reason, f"{sample.source}: {error}")
-        chip = normalise(sample, region, contract=self._contract)
+        chips = views(sample, region, contract=self._contract)
         enrolling = policy.profile is Profile.ENROLMENT
         limits = FaceQualityLimits.for_enrolment() if enrolling else FaceQualityLimits.for_probe()
-        quality = assess(sample, region, chip, limits=limits)
+        quality = assess(sample, region, chips[0], limits=limits)
         if policy.gate and not quality.ok:
             return _failed(
                 sample, quality.reasons[0], _quality_message(sample.source, quality), quality, region
             )
-        vector = self._embedder.embed([chip])[0]
+        vector = self._embedder.embed([chips])[0]
         return _finished(sample, vector, self._embedder.model_id, quality, region)
 
 

@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from verify.models import ModelBundle
-    from verify.protocols import Embedder
 
 _CONTRACT = {"colour": "rgb", "range": "0..255", "layout": "NCHW"}
 _BATCH = 16  # beyond this a batch gains nothing on a CPU and only takes memory
 
 
-def open_embedder(bundle: ModelBundle, *, threads: int = 1) -> Embedder:
+def open_embedder(bundle: ModelBundle, *, threads: int = 1) -> FaceEmbedder:
     """The embedder that runs this bundle."""
     return FaceEmbedder(bundle, threads=threads)
 
@@ -29,8 +28,8 @@ class FaceEmbedder:
     """Runs an ONNX face encoder. Safe across threads.
 
     Args:
-        bundle: an embedder bundle whose graph takes (B, 3, H, W) float32 in 0..255 and ends in
-            unit L2 norm.
+        bundle: an embedder bundle whose graph takes (B, 3, H, W) float32 in 0..255, one input for each
+            view of its contract, and ends in unit L2 norm.
         threads: compute threads of one run.
 
     Raises:
@@ -41,7 +40,7 @@ class FaceEmbedder:
         self._check_contract(bundle)
         self._bundle = bundle
         self._session = bundle.session(threads=threads)
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = [entry.name for entry in self._session.get_inputs()]
 
     @property
     def model_id(self) -> str:
@@ -53,11 +52,14 @@ class FaceEmbedder:
         """Embedding size D."""
         return self._bundle.card.dim
 
-    def embed(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    def embed(
+        self, batch: Sequence[NDArray[Any]] | Sequence[tuple[NDArray[Any], ...]]
+    ) -> NDArray[np.float32]:
         """Embed faces.
 
         Args:
-            batch: normalised faces, each (H, W, 3) uint8 RGB as `verify.face.normalise` gives them.
+            batch: normalised faces, each (H, W, 3) uint8 RGB as `verify.face.normalise` gives them; or, for
+                each face, the tuple of its views.
 
         Returns:
             (B, D) float32 of unit L2 norm.
@@ -78,9 +80,16 @@ class FaceEmbedder:
             )
             raise ModelError(msg)
 
-    def _run(self, chips: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        blob = np.stack([_checked(chip).transpose(2, 0, 1) for chip in chips]).astype(np.float32)
-        vectors: NDArray[np.float32] = self._session.run(None, {self._input: blob})[0]
+    def _run(self, faces: Sequence[NDArray[Any] | tuple[NDArray[Any], ...]]) -> NDArray[np.float32]:
+        seen = [face if isinstance(face, tuple) else (face,) for face in faces]
+        if any(len(views) != len(self._inputs) for views in seen):
+            msg = f"{self._bundle.name} takes {len(self._inputs)} views of a face, not {len(seen[0])}"
+            raise UsageError(msg)
+        feed = {
+            name: np.stack([_checked(chip).transpose(2, 0, 1) for chip in chips]).astype(np.float32)
+            for name, chips in zip(self._inputs, zip(*seen, strict=True), strict=True)
+        }
+        vectors: NDArray[np.float32] = self._session.run(None, feed)[0]
         return _unit(vectors, name=self._bundle.name)
 
 

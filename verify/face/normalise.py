@@ -68,6 +68,26 @@ def normalise(sample: Sample, region: FaceRegion, *, contract: Mapping[str, Any]
     raise ModelError(msg)
 
 
+def views(
+    sample: Sample, region: FaceRegion, *, contract: Mapping[str, Any]
+) -> tuple[NDArray[np.uint8], ...]:
+    """Every view of one face that a model takes: one, or those under ``views`` in its contract.
+
+    Args:
+        sample: the decoded photo.
+        region: the face in it.
+        contract: the model card's input contract.
+
+    Returns:
+        In the contract's order, each as `normalise` gives it.
+
+    Raises:
+        ModelError: an alignment that this version does not know.
+    """
+    wanted = contract.get("views", (contract,))
+    return tuple(normalise(sample, region, contract=view) for view in wanted)
+
+
 def arcface_chip(sample: Sample, region: FaceRegion) -> NDArray[np.uint8]:
     """The (112, 112, 3) view of one face that most models are trained on, and that quality is measured on."""
     return warp(sample.media, region.landmarks_px, template=ARCFACE_112, side_px=112)
