@@ -17,8 +17,8 @@ from verify.errors import MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from verify.training.course import Progress
     from verify.training.recipe import Recipe
-    from verify.training.run import Progress
 
 ADAPTER_ONLY = ("model", "name", "models_dir")
 

@@ -10,12 +10,14 @@ Two numbers of a batch, or of the validation set, say it:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
 MIN_SPREAD = 0.05
@@ -84,10 +86,10 @@ class Alarms:
                 self._low[name] = 0
         return said
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, int]:
         """What a checkpoint keeps."""
         return dict(self._low)
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, int]) -> None:
         """Take it back."""
         self._low = dict(state)

@@ -17,17 +17,18 @@ from torch import Tensor, nn
 
 from verify.training import distributed
 from verify.training.alarms import health
+from verify.training.course import Progress, Reading, RunResult, silent
 from verify.training.failures import OutOfMemory
 from verify.training.gradient_cache import cached_backward
 from verify.training.loader import Loader
 from verify.training.optimisers import clip, set_lr
-from verify.training.parts import Parts, agree_on_buffers, assemble
-from verify.training.run import Progress, Reading, Run, RunResult, silent
+from verify.training.parts import Parts, assemble
+from verify.training.run import Run
 from verify.training.schedule import LARGE_MARGIN
 from verify.training.stopping import stop_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -63,41 +64,44 @@ def train(
     """
     world = distributed.start(device)
     try:
+        _settings(recipe, world.device)
         parts = assemble(recipe, world=world)
+        plan = parts.plan
         with Run.open(run_dir, parts, on_progress=on_progress, resume=resume) as run, stop_signals() as asked:
-            plan = parts.plan
-            while True:
-                if run.step % plan.steps_per_epoch == 0 and run.is_new_epoch:
-                    agree_on_buffers(parts.net)
-                    run.end_epoch()  # validates, keeps the best, checkpoints, decides whether it is enough
-                if run.step >= plan.steps:
-                    return run.result()
-                train_epoch(run, stop=asked)
+            if run.has_epoch_to_end():
+                run.end_epoch()  # validates, keeps the best, writes a checkpoint, may end the stage early
+            while run.step < plan.steps:
+                stage = plan.stage_at(run.step)
+                with contextlib.closing(batches(parts, first_step=run.step, stage=stage)) as source:
+                    while run.step < plan.steps and plan.stage_at(run.step) == stage:
+                        train_epoch(run, source, stage=stage, stop=asked)
+                        run.end_epoch()
+            return run.result()
     finally:
         distributed.stop()
 
 
-def train_epoch(run: Run, *, stop: Callable[[], bool]) -> None:
-    """From where the run stands to the end of the epoch."""
+def train_epoch(run: Run, source: Iterator[Batch], *, stage: str, stop: Callable[[], bool]) -> None:
+    """From where the run stands to the end of the epoch.
+
+    Raises:
+        KeyboardInterrupt: `stop` said so; a checkpoint has been written.
+    """
     parts, plan = run.parts, run.parts.plan
-    stage = plan.stage_of(plan.epoch_of(run.step))
+    parts.train_mode()
     if stage == LARGE_MARGIN:
         parts.objectives.set_margin(parts.recipe.large_margin.margin_rad)
-    parts.train_mode()
     last = (plan.epoch_of(run.step) + 1) * plan.steps_per_epoch
-    with contextlib.closing(batches(parts, first_step=run.step, last_step=last, stage=stage)) as source:
-        while run.step < last:
-            batch = tuple(itertools.islice(source, plan.accumulate))
-            reading = update(parts, batch, step=run.step, stage=stage, with_health=run.reads_next)
-            run.took(reading)
-            if run.agreed(stop()):
-                agree_on_buffers(parts.net)
-                run.checkpoint()
-                run.say(f"stopped at step {run.step}; everything is kept: go on with --resume")
-                raise KeyboardInterrupt
-            if run.wants_checkpoint and run.step < last:
-                agree_on_buffers(parts.net)
-                run.checkpoint()
+    while run.step < last:
+        micro_batches = tuple(itertools.islice(source, plan.accumulate))
+        with_health = run.reads(run.step + 1)
+        run.took(update(parts, micro_batches, step=run.step, stage=stage, with_health=with_health))
+        if run.agrees_to(stop()):
+            run.checkpoint()
+            run.say(f"stopped at step {run.step}, everything is kept; go on with --resume")
+            raise KeyboardInterrupt
+        if run.is_checkpoint_due():
+            run.checkpoint()
 
 
 def update(
@@ -136,7 +140,7 @@ def update(
         step=step + 1,
         lr=lr,
         margin=plan.margin_at(step),
-        values=torch.stack([torch.stack(losses).mean(), norm]),
+        values=torch.stack([torch.stack(losses).mean(), norm]).float(),
         health=health(raw, labels) if with_health else None,
         samples=tuple(batch.samples for batch in micro_batches),
     )
@@ -178,18 +182,20 @@ def backward(
     return loss.detach() / share, seen[0]
 
 
-def batches(parts: Parts, *, first_step: int, last_step: int, stage: str) -> Generator[Batch]:
-    """This process's batches of the steps from `first_step` to before `last_step`.
+def batches(parts: Parts, *, first_step: int, stage: str) -> Generator[Batch]:
+    """This process's batches from `first_step` to the end of the stage.
 
-    Batches are counted through the whole run, so that the passes over the data and the epochs of the
-    schedule need not be of one length: nobody waits longer for a turn than the sampler lets them.
+    Batches are counted through the whole run, so that passes over the data and epochs of the schedule need not be
+    of one length: nobody waits longer for a turn than the sampler lets them. One loader serves them all: its
+    processes read ahead while the network is validated.
     """
-    recipe, world = parts.recipe, parts.world
+    recipe, world, plan = parts.recipe, parts.world, parts.plan
     crop_s = recipe.large_margin.crop_s if stage == LARGE_MARGIN else recipe.data.crop_s
     crop = (
         parts.pipelines[stage].samples_needed(round(crop_s * 16_000)) if recipe.modality == "voice" else None
     )
-    at, left = first_step * parts.plan.accumulate, (last_step - first_step) * parts.plan.accumulate
+    last_step = plan.after_stage(plan.epoch_of(first_step))
+    at, left = first_step * plan.accumulate, (last_step - first_step) * plan.accumulate
     loader = Loader(
         parts.data,
         [],
@@ -205,6 +211,13 @@ def batches(parts: Parts, *, first_step: int, last_step: int, stage: str) -> Gen
             some = itertools.islice(parts.sampler.batches(turn, start=start), count)
             yield from loader.again(some, epoch=turn)
             at, left = at + count, left - count
+
+
+def _settings(recipe: Recipe, device: torch.device) -> None:
+    """On a GPU: TF32 for what autocast leaves in float32, and the fastest kernel for each shape, found by trying."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if recipe.run.precision == "bf16" else "highest")
+        torch.backends.cudnn.benchmark = True
 
 
 def _autocast(parts: Parts) -> Callable[[], AbstractContextManager[Any]]:

@@ -154,6 +154,25 @@ class Parts:
         """Of data and split: what a checkpoint must agree with to be resumed."""
         return {"split_sha256": self.data.split_sha256, "data_sha256": self.data.data_sha256}
 
+    def facts(self) -> dict[str, Any]:
+        """What was trained on what, as a checkpoint and a card tell it."""
+        return {
+            **self.hashes,
+            "modality": self.data.modality.value,
+            "sets": [dataclasses.asdict(facts) for facts in self.data.sets],
+            "contract": dict(self.data.contract),
+            "locator": dict(self.data.locator),
+            "identities": len(self.data.identities),
+            "network": {
+                "name": self.recipe.model.network,
+                "dim": int(getattr(self.net, "dim", self.recipe.model.dim)),
+                "options": dict(self.recipe.model.options),
+                "parameters": sum(parameter.numel() for parameter in self.net.parameters()),
+                "initial": self.initial,
+            },
+            "weights": "model" if self.average is None else "ema",
+        }
+
     def train_mode(self) -> None:
         """Training mode, but for what is frozen."""
         self.net.train()

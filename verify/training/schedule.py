@@ -81,6 +81,10 @@ class Plan:
         """`MAIN` or `LARGE_MARGIN`."""
         return MAIN if epoch < self.epochs else LARGE_MARGIN
 
+    def stage_at(self, step: int) -> str:
+        """The stage that this step belongs to."""
+        return self.stage_of(self.epoch_of(step))
+
     def after_stage(self, epoch: int) -> int:
         """The first step behind the stage of this epoch: where a run goes on that stops early."""
         return self.main_steps if self.stage_of(epoch) == MAIN else self.steps
