@@ -209,7 +209,7 @@ def test_teaches(objective):
 
 def test_an_unknown_option_names_the_nearest(variant):
     name, _ = VARIANTS[variant]
-    option = sorted(OBJECTIVES[name].options.__dataclass_fields__)[0]
+    option = min(OBJECTIVES[name].options.__dataclass_fields__)
     with pytest.raises(UsageError, match=rf"objective '{name}': no key .*did you mean '{option}'"):
         make_objective(name, dim=DIM, identities=CLASSES, **{option + "x": 1})
 
@@ -219,4 +219,3 @@ def test_a_wrong_type_is_refused(variant):
     for option in OBJECTIVES[name].options.__dataclass_fields__:
         with pytest.raises(UsageError, match=option):
             make_objective(name, dim=DIM, identities=CLASSES, **{option: [1]})
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from verify.training.objectives import make_objective
 
@@ -62,3 +63,18 @@ def batch(objective: nn.Module, *, step: int = 0, rows: int = ROWS) -> tuple[Ten
 def target_of(objective: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     """What an averaged network would say, if the objective wants to know."""
     return {"target": inputs.flip(1) + 0.1} if objective.uses_target else {}
+
+
+class Sizes(TorchDispatchMode):
+    """The largest tensor that any operation inside gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> object:
+        out = func(*args, **(kwargs or {}))
+        for one in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(one, Tensor):
+                self.largest = max(self.largest, one.numel())
+        return out
