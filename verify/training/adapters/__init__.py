@@ -5,10 +5,12 @@ that it never saw, `write_adapted` fuses it into the encoders' graph as a bundle
 """
 
 from verify.training.adapters.choosing import KINDS, Fitted, fit_adapter
-from verify.training.adapters.measures import before_and_after, verdict
+from verify.training.adapters.measures import AFTER, BEFORE, before_and_after, thresholds, verdict
 from verify.training.adapters.samples import Affine, People, joined_people
 
 __all__ = [
+    "AFTER",
+    "BEFORE",
     "KINDS",
     "Affine",
     "Fitted",
@@ -16,5 +18,6 @@ __all__ = [
     "before_and_after",
     "fit_adapter",
     "joined_people",
+    "thresholds",
     "verdict",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from verify import __version__
 from verify.capture import NOT_JUDGED
+from verify.data.splits import write_split
 from verify.errors import UsageError
 from verify.models.assemble import file_facts
 from verify.models.bundle import open_bundle
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from verify.data.splits import Split
     from verify.models.bundle import ModelBundle
     from verify.training.adapters.samples import Affine
 
@@ -68,7 +70,7 @@ def write_adapted(
     name: str,
     target: Path,
     origin: Origin,
-    files: Mapping[str, bytes] | None = None,
+    splits: Mapping[str, Split] | None = None,
     models_dir: Path | None = None,
 ) -> Card:
     """Write a bundle whose graph runs encoders and adapter; it is there whole, or not at all.
@@ -79,7 +81,7 @@ def write_adapted(
         name: of the new bundle.
         target: its folder; must not exist.
         origin: what its card says.
-        files: further files to lie in the folder.
+        splits: file name -> split to lie in the folder: who was learnt from, and who can calibrate.
         models_dir: where the locator is found while the graph is proven.
 
     Raises:
@@ -110,8 +112,8 @@ def write_adapted(
         )  # fmt: skip
         card = replace(card, parity=parity)
         _write_card(built / CARD_FILE, card)
-        for file, data in (files or {}).items():
-            write_plain(built / file, data)
+        for file, split in (splits or {}).items():
+            write_split(built / file, split)
         put_in_place(built, target)
     return card
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from verify.training.adapters.samples import People
 
-BATCH = 768
-STEPS = 120
+BATCH = 512
+STEPS = 80
 _LR = 2e-3
 _LEAST_PEOPLE = 2
 # the scale of either loss is low: a head of one matrix is to move many pairs a little, not a few far

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from verify.errors import InsufficientTrialsError
-from verify.metrics import paired_rates
+from verify.metrics import paired_rates, threshold_at_fmr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -162,6 +162,16 @@ def before_and_after(
     }
     counts = {"subjects": len(people.subjects), "samples": len(people)}
     return {**counts, "mated": len(trials.mated), "non_mated": len(trials.non_mated), "measures": measures}
+
+
+def thresholds(people: People, vectors: NDArray[np.float64]) -> dict[str, float]:
+    """The cosines at which these people give the first two of `TARGETS`: for proofs of agreement, no promise.
+
+    Raises:
+        InsufficientTrialsError: no mated or no non-mated pair.
+    """
+    non_mated = scores(vectors, trials_of(people).non_mated)
+    return {f"fmr_{goal:g}": threshold_at_fmr(non_mated=non_mated, target=goal) for goal in TARGETS[:2]}
 
 
 def verdict(measured: Sequence[Mapping[str, Any]]) -> str:
