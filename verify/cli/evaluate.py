@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from verify.cli.evaluation_embeddings import embedding_options
 from verify.cli.output import json_option
 
 PATH = click.Path(path_type=Path)
@@ -42,6 +43,7 @@ PATH = click.Path(path_type=Path)
     metavar="NAME",
     help="Rates by this measure; default: usual ones.",
 )
+@embedding_options
 @click.option("--confidence", default=0.95, show_default=True, help="Of the one-sided bounds.")
 @click.option("--seed", default=0, show_default=True, help="Of drawn galleries and samples.")
 @click.option("--workers", type=click.IntRange(1), help="Captures under way at once; default: one a CPU.")
@@ -61,11 +63,15 @@ def evaluate(*, as_json: bool, **options: Any) -> int:
     searched. Each operating point of the model is held against these people: PASS or FAIL. People who took part in
     its calibration are no proof for strangers, and the verdict says so.
 
+    --retrieval ranks all samples for each; --embeddings-plot shows whether camera, session or microphone leave a trace.
+
     Exit codes: 0 every operating point kept its promise, 1 one did not, 4 the data cannot tell.
 
     Example: verify evaluate lfw/ --trial-list lfw/pairs.txt --model face
 
     Example: verify evaluate people/ --model face --gallery-size 10 --gallery-size 100
+
+    Example: verify evaluate people.csv --model face --retrieval --embeddings-plot map.html --colour session
     """
     from verify.cli.evaluation import run
 

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from verify.cli.destinations import check_writable, page_of
+from verify.cli.evaluation_embeddings import (
+    check_embedding_options,
+    embedding_map,
+    projection_of,
+    show_probes,
+    write_map,
+)
 from verify.cli.model_facts import model_facts
 from verify.cli.output import print_json, print_table, progress
 
@@ -18,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from verify.evaluation.embeddings import EmbeddedSet
     from verify.evaluation.sources import TrialSource
     from verify.facts import CalibrationFacts
+    from verify.report.embeddings import Panel
     from verify.types import OperatingPoint
 
 EXIT_KEPT, EXIT_EXCEEDED = 0, 1
@@ -33,26 +42,37 @@ def run(options: Mapping[str, Any], *, as_json: bool) -> int:
     page = None if options["no_report"] else page_of(options["report"])
     if page is not None:
         check_writable({page: "--report", page.with_suffix(".json"): "--report"}, replace=options["force"])
-    source, points, model = _opened(options, quiet=as_json)
+    if options["plot"] is not None:
+        check_writable({options["plot"]: "--embeddings-plot"}, replace=options["force"])
+    project = projection_of(options)
+    source, points, model, embedded = _opened(options, quiet=as_json)
+    now = datetime.now(UTC)
     facts = evaluate(
         source,
         points=points,
         gallery_sizes=options["sizes"],
         title=f"{model['name']} on {source.name}" if model else source.name,
         command=shlex.join(["verify", *sys.argv[1:]]),
-        created_at=datetime.now(UTC),
+        created_at=now,
         model=model,
         groups=options["groups"],
         quality=options["quality"],
         confidence=options["confidence"],
         seed=options["seed"],
         test_half=options["test_half"],
+        retrieval=options["retrieval"],
     )
     written = [] if page is None else _write(page, facts)
+    panels: Sequence[Panel] = ()
+    if embedded is not None and project is not None:
+        drawn = embedding_map(embedded, options, facts=facts, project=project, created_at=now)
+        written.append(write_map(options["plot"], drawn))
+        panels = drawn.panels
     if as_json:
-        print_json({"facts": facts, "written": written})
+        probes = [{"name": one.name, "probe": one.probe, "why": one.why} for one in panels]
+        print_json({"facts": facts, "written": written} | ({"probes": probes} if probes else {}))
     else:
-        _show(facts, written)
+        _show(facts, written, panels)
     failed = any(verdict["verdict"] == "FAIL" for verdict in facts["verdicts"])
     return EXIT_EXCEEDED if failed else EXIT_KEPT
 
@@ -73,12 +93,13 @@ def _check(options: Mapping[str, Any]) -> None:
             "--split takes the subjects of one part of DATA: leave --trial-list, --scores and --test-half out"
         )
         raise click.UsageError(msg)
+    check_embedding_options(options)
 
 
 def _opened(
     options: Mapping[str, Any], *, quiet: bool
-) -> tuple[TrialSource, Sequence[OperatingPoint], dict[str, Any] | None]:
-    """The trials, the thresholds to hold them against, and what is said of the model."""
+) -> tuple[TrialSource, Sequence[OperatingPoint], dict[str, Any] | None, EmbeddedSet | None]:
+    """The trials, the thresholds to hold them against, what is said of the model, and DATA's captures."""
     from verify.models.operating_points import read_operating_points
 
     given = options["operating_points"]
@@ -89,7 +110,7 @@ def _opened(
             options["scores"], seed=options["seed"], distances=options["distances"],
             groups=options["groups"], quality=options["quality"],
         )  # fmt: skip
-        return source, () if given is None else read_operating_points(given), None
+        return source, () if given is None else read_operating_points(given), None, None
     from verify.capture import Capturer
     from verify.data.manifest import read_manifest, refuse_one_subject
     from verify.evaluation.cache import EmbeddingCache, default_cache_path
@@ -108,6 +129,7 @@ def _opened(
     }
     with nullcontext() if path is None else EmbeddingCache(path) as cache:
         made: TrialSource
+        embedded: EmbeddedSet | None = None
         if options["trial_list"] is not None:
             made = TrialListSource.open(
                 options["trial_list"], capturer=capturer, media_root=options["data"], cache=cache, **how
@@ -122,7 +144,7 @@ def _opened(
             made = EmbeddedSource.of(
                 embedded, model_id=capturer.model_id, warnings=manifest.warnings, **chosen
             )
-    return made, points, model_facts(capturer)
+    return made, points, model_facts(capturer), embedded
 
 
 def _check_model(points: Sequence[OperatingPoint], model_id: str, given: Path | None) -> None:
@@ -146,7 +168,7 @@ def _write(page: Path, facts: CalibrationFacts) -> list[Path]:
     return [page, page.with_suffix(".json")]
 
 
-def _show(facts: CalibrationFacts, written: Sequence[Path]) -> None:
+def _show(facts: CalibrationFacts, written: Sequence[Path], panels: Sequence[Panel]) -> None:
     for verdict in facts["verdicts"]:
         click.echo(f"{verdict['verdict']}: {verdict['message']}")
         if verdict["fnmr"] is not None:
@@ -161,6 +183,8 @@ def _show(facts: CalibrationFacts, written: Sequence[Path]) -> None:
     print_table(
         ("figure", "value", "what to know"), rows, title=f"{facts['title']}: {facts['protocol']['name']}"
     )
+    if panels:
+        show_probes(panels)
     one = facts["sets"][0]["test"]
     failed = ", ".join(f"{reason} {count}" for reason, count in one["failures_to_acquire"].items()) or "none"
     click.echo(

@@ -28,6 +28,7 @@ PERMUTATIONS = 200
 FEWEST = 5  # samples of a class
 MOST_CLASSES = 50
 CONFIDENCE = 0.95
+FAINT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,18 @@ class Probe:
     def visible(self) -> bool:
         """Whether the condition shows: told better than 95 % of shufflings."""
         return self.chance_upper is not None and self.accuracy > self.chance_upper
+
+    @property
+    def strength(self) -> float:
+        """How far from chance to certainty the accuracy is, at most 1; below 0 where it is worse than chance."""
+        return (self.accuracy - self.chance) / (1.0 - self.chance) if self.chance < 1 else 0.0
+
+    @property
+    def says(self) -> str:
+        """``no trace``, ``a faint trace`` (less than a tenth of the way from chance to certainty) or ``it shows``."""
+        if not self.visible:
+            return "no trace"
+        return "a faint trace" if self.strength < FAINT else "it shows"
 
 
 def condition_probe(

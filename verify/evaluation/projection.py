@@ -47,3 +47,23 @@ def pca(vectors: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float64]:
     flat = centred @ plane.T
     found: NDArray[np.float64] = np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
     return found
+
+
+def without_subjects(
+    vectors: NDArray[np.floating], owner: NDArray[np.integer]
+) -> list[tuple[float, float] | None]:
+    """Places, by `pca`, of what is left of each sample without its subject's mean; None for a subject's only sample.
+
+    Args:
+        vectors: (n, D) float.
+        owner: (n,) whole numbers from 0.
+    """
+    counts = np.bincount(owner)
+    means = np.zeros((counts.size, vectors.shape[1]))
+    np.add.at(means, owner, vectors)
+    left = vectors - (means / np.maximum(counts, 1)[:, None])[owner]
+    several = counts[owner] > 1
+    if not several.any():
+        return [None] * len(vectors)
+    places = iter(pca(left[several]).tolist())
+    return [tuple(next(places)) if there else None for there in several.tolist()]

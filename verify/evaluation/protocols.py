@@ -34,6 +34,7 @@ from verify.evaluation.familiar import tested_only, told, whom
 from verify.evaluation.figures import Figure
 from verify.evaluation.prepare import possible_non_mated, prepare
 from verify.evaluation.promises import judged_by, verdict, why_left_out
+from verify.evaluation.retrieval import retrieval_figures
 from verify.evaluation.search_protocol import identification
 from verify.evaluation.trial_lists import TrialListSource
 from verify.facts import SCHEMA
@@ -78,6 +79,7 @@ def evaluate(
     confidence: float = 0.95,
     seed: int = 0,
     test_half: bool = False,
+    retrieval: bool = False,
 ) -> CalibrationFacts:
     """Measure a source's trials, all of its subjects taken together.
 
@@ -97,11 +99,12 @@ def evaluate(
         confidence: of the one-sided bounds.
         seed: of whatever is sampled.
         test_half: of people who calibrated the points, take only those who chose no threshold.
+        retrieval: measure Recall@K and the like as well; needs embedded media.
 
     Raises:
         InsufficientTrialsError: no mated or no non-mated trials.
-        UsageError: searches over a source that is no embedded media, a group or measure it does not have, or
-            `test_half` of people who did not calibrate the points, or of listed trials.
+        UsageError: searches or retrieval over a source that is no embedded media, a group or measure it does not have,
+            or `test_half` of people who did not calibrate the points, or of listed trials.
     """
     everyone = np.ones(len(source.subjects), dtype=bool)
     if test_half:
@@ -126,6 +129,8 @@ def evaluate(
         source, points=usable, sizes=gallery_sizes, confidence=confidence, seed=seed, among=everyone,
         whom=lambda point: whom(point, source, test_half=test_half),
     )  # fmt: skip
+    if retrieval:
+        figures += retrieval_figures(source, among=everyone, confidence=confidence, seed=seed)
     plain = _plain_threshold(usable, fallback=side.non_mated.threshold_at_fmr(1e-3))
     notes = [
         *told(usable, source, test_half=test_half),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from verify.facts import CalibrationFacts
 
 # figures that are shares of trials or of searches; others (costs, AUC, counts) are plain numbers
-_SHARES = ("EER", "FNMR", "FNIR", "FMR", "FPIR", "accuracy", "rank")
+_SHARES = ("EER", "FNMR", "FNIR", "FMR", "FPIR", "accuracy", "rank", "Recall", "5-NN", "linear probe")
 
 
 def protocol(facts: CalibrationFacts) -> str:
