@@ -57,6 +57,11 @@ COMMANDS = {
         "train",
         "Train a network on your own people, or adapt a model to them.",
     ),
+    "export": (
+        "verify.cli.export",
+        "export",
+        "Make a bundle of a training run, with the proof that it decides the same.",
+    ),
     "monitor": (
         "verify.cli.monitor",
         "monitor",
