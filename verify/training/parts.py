@@ -19,7 +19,7 @@ from verify.training.objectives import make_objective
 from verify.training.optimisers import check_precision, freeze, make_optimiser
 from verify.training.pipeline import make_pipeline
 from verify.training.samplers import make_sampler
-from verify.training.schedule import Plan
+from verify.training.schedule import LARGE_MARGIN, MAIN, Plan
 from verify.training.training_set import open_training
 from verify.training.validation import Validation
 
@@ -198,11 +198,12 @@ def assemble(recipe: Recipe, *, world: World) -> Parts:
     )
     unseen = open_training(recipe.data.sets, part=VALIDATION)
     _check_fits(recipe, network.contract, data)
+    augmented = {MAIN: recipe.augment, LARGE_MARGIN: {}}
     pipelines = {
-        stage: make_pipeline(data.contract, augment, seed=recipe.seed, rank=world.rank, training=True).to(
-            world.device
-        )
-        for stage, augment in (("main", recipe.augment), ("large margin", {}))
+        stage: make_pipeline(
+            data.contract, augment, seed=recipe.seed, rank=world.rank, identities=len(data.identities)
+        ).to(world.device)
+        for stage, augment in augmented.items()
     }
     sampler = make_sampler(
         recipe.sampler, data.labels, seed=recipe.seed, rank=world.rank, world_size=world.size
@@ -222,7 +223,7 @@ def assemble(recipe: Recipe, *, world: World) -> Parts:
     objectives = Objectives(
         recipe.objective,
         dim=int(getattr(net, "dim", network.dim)),
-        identities=len(data.identities) * pipelines["main"].identity_factor,
+        identities=len(data.identities) * pipelines[MAIN].identity_factor,
         modality=recipe.modality,
     ).to(world.device)
     _check_pairs(recipe, data, objectives)
