@@ -198,7 +198,11 @@ def _looks_like_path(text: str) -> bool:
 
 def _home_of(path: Path, base: Path) -> Path:
     # A bundle given by path finds its locator beside itself first: a folder of bundles can be moved as one.
-    return path.resolve().parent if list(path.resolve().parent.glob(f"*/{CARD_FILE}"))[1:] else base
+    beside = path.resolve().parent
+    if (path / CARD_FILE).is_file():
+        locator = read_card(path / CARD_FILE).locator_name
+        return beside if locator and (beside / locator / CARD_FILE).is_file() else base
+    return beside if list(beside.glob(f"*/{CARD_FILE}"))[1:] else base
 
 
 def _open_named(name: str, *, base: Path) -> ModelBundle:
