@@ -11,6 +11,9 @@ the trials of all folds are judged at one threshold:
 
     python tools/measure_models.py words/ published=campplus tuned=runs/bundle-{fold} --split 0.csv --split 1.csv
 
+DATA may also be a prepared set (`verify prepare`): its chips and speech go straight to the encoders, nothing is
+located, and no locator need be installed.
+
 --markdown prints a table for the README.
 """
 
@@ -20,22 +23,31 @@ import argparse
 import dataclasses
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify.capture import CapturePolicy, Capturer
+from verify.capture import CapturePolicy, Capturer, usable_cpus
 from verify.cli.output import progress
-from verify.data.manifest import Manifest, read_manifest
+from verify.data.manifest import Entry, Manifest, read_manifest
 from verify.data.splits import read_split
 from verify.evaluation.cache import EmbeddingCache, default_cache_path
 from verify.evaluation.embeddings import embed_all
+from verify.face.embed import open_embedder
 from verify.metrics import paired_rates
 from verify.metrics.folds import fold_accuracy
+from verify.models import open_bundle
+from verify.training.shards import PreparedSet
+from verify.types import Modality, Sample, SpeechRegion
+from verify.voice.embed import VoiceEmbedder, average
+from verify.voice.normalise import chunks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 FOLDS = 10
 
@@ -44,44 +56,78 @@ FOLDS = 10
 class Trials:
     """All pairs of the samples of one fold: scores of each model, and whose they are."""
 
-    mated: dict[str, NDArray[np.float64]]
+    mated: dict[str, Floats]
     own: NDArray[np.int64]
-    non_mated: dict[str, NDArray[np.float64]]
+    non_mated: dict[str, Floats]
     a: NDArray[np.int64]
     b: NDArray[np.int64]
     samples: int
     lost: int
 
 
+def embedded(name: str, model: str, manifest: Manifest, *, least_s: float | None) -> tuple[Floats, list[str]]:
+    """(n, D) one row a sample, NaN where it could not be captured, and whose each is: through the whole engine."""
+    capturer = Capturer.open(model)
+    if least_s is not None:
+        capturer.policy = CapturePolicy(min_net_speech_s=least_s)
+    with EmbeddingCache(default_cache_path()) as cache:
+        found = embed_all(
+            capturer,
+            manifest,
+            cache=cache,
+            progress=lambda items, total: progress(items, total=total, label=f"{name}: embedding"),
+        )
+    return found.vectors.astype(np.float64), [entry.subject_id for entry in found.entries]
+
+
+def embedded_prepared(
+    name: str, model: str, data: PreparedSet, subjects: set[str]
+) -> tuple[Floats, list[str]]:
+    """The same of a prepared set's samples, by the encoder alone."""
+    bundle = open_bundle(model)
+    rows = [i for i in range(len(data)) if data.subjects[data.owner[i]] in subjects]
+    vectors: list[Floats] = []
+    if bundle.modality is Modality.FACE:
+        embedder = open_embedder(bundle, threads=usable_cpus())
+        groups = np.array_split(rows, max(1, len(rows) // 64))
+        vectors = [
+            embedder.embed([data.media(int(i)) for i in group])
+            for group in progress(groups, total=len(groups), label=f"{name}: embedding")
+        ]
+    else:
+        voice = VoiceEmbedder(bundle, threads=usable_cpus())
+        for i in progress(rows, total=len(rows), label=f"{name}: embedding"):
+            wave = data.media(i).astype(np.float32) / 32768
+            sample = Sample(Modality.VOICE, wave, source=data.paths[i], sha256="", facts={})
+            pieces = chunks(sample, [SpeechRegion(0.0, len(wave) / 16_000)], contract=bundle.card.input)
+            weights = [piece.net_speech_s for piece in pieces]
+            vectors.append(average(voice.embed([piece.features for piece in pieces]), weights)[None])
+    return np.concatenate(vectors).astype(np.float64), [data.subjects[data.owner[i]] for i in rows]
+
+
 def trials_of(
-    manifest: Manifest, models: dict[str, str], *, first_subject: int, least_s: float | None
+    data: Manifest | PreparedSet,
+    subjects: set[str],
+    models: dict[str, str],
+    *,
+    first_subject: int,
+    least_s: float | None,
 ) -> Trials:
-    """Embed the manifest with each model and pair up what all of them could capture."""
-    vectors, usable = {}, None
+    """Embed some subjects' samples with each model and pair up what all of them could capture."""
+    vectors: dict[str, Floats] = {}
     for name, model in models.items():
-        capturer = Capturer.open(model)
-        if least_s is not None:
-            capturer.policy = CapturePolicy(min_net_speech_s=least_s)
-        with EmbeddingCache(default_cache_path()) as cache:
-            found = embed_all(
-                capturer,
-                manifest,
-                cache=cache,
-                progress=lambda items, total, name=name: progress(
-                    items, total=total, label=f"{name}: embedding"
-                ),
-            )
-        vectors[name] = found.vectors
-        ok = np.isfinite(found.vectors[:, 0])
-        usable = ok if usable is None else usable & ok
-        entries = found.entries
-    places = {subject: number for number, subject in enumerate(manifest.subjects, first_subject)}
-    owner = np.array([places[entry.subject_id] for entry in entries])[usable]
+        if isinstance(data, Manifest):
+            vectors[name], names = embedded(name, model, data, least_s=least_s)
+        else:
+            vectors[name], names = embedded_prepared(name, model, data, subjects)
+    usable = np.all([np.isfinite(rows[:, 0]) for rows in vectors.values()], axis=0)
+    places = {subject: number for number, subject in enumerate(sorted(subjects), first_subject)}
+    owner = np.array([places[name] for name in names])[usable]
     a, b = np.triu_indices(owner.size, 1)
     same = owner[a] == owner[b]
     scores = {}
     for name, rows in vectors.items():
-        kept = rows[usable].astype(np.float64)
+        kept = rows[usable]
         scores[name] = (kept @ kept.T)[a, b]
     return Trials(
         mated={name: values[same] for name, values in scores.items()},
@@ -125,6 +171,17 @@ def joined(parts: list[Trials]) -> Trials:
     )
 
 
+def limited(manifest: Manifest, subjects: set[str], *, most: int) -> tuple[Entry, ...]:
+    """The entries of some subjects, at most so many of each; 0: all."""
+    counts: Counter[str] = Counter()
+    kept = []
+    for entry in manifest.entries:
+        counts[entry.subject_id] += 1
+        if entry.subject_id in subjects and (not most or counts[entry.subject_id] <= most):
+            kept.append(entry)
+    return tuple(kept)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -138,26 +195,20 @@ def main() -> None:
     parser.add_argument("--accuracy", action="store_true", help="LFW-style accuracy too")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
-    whole = read_manifest(options.data)
+    whole = PreparedSet.open(options.data) if (options.data / "index.json").is_file() else None
+    whole = whole or read_manifest(options.data)
     parts, subjects = [], 0
     for fold, path in enumerate(options.split):
-        chosen = set(read_split(path).subjects(options.part))
-        entries = [entry for entry in whole.entries if entry.subject_id in chosen]
-        if options.max_samples:
-            counts: dict[str, int] = {}
-            limited = []
-            for entry in entries:
-                counts[entry.subject_id] = counts.get(entry.subject_id, 0) + 1
-                if counts[entry.subject_id] <= options.max_samples:
-                    limited.append(entry)
-            entries = limited
-        manifest = Manifest(name=whole.name, entries=tuple(entries))
+        chosen = set(read_split(path).subjects(options.part)) & set(whole.subjects)
+        data = whole
+        if isinstance(whole, Manifest):
+            data = Manifest(name=whole.name, entries=limited(whole, chosen, most=options.max_samples))
         models = {}
         for spec in options.models:
             name, _, model = spec.rpartition("=")
             models[name or model] = model.replace("{fold}", str(fold))
-        parts.append(trials_of(manifest, models, first_subject=subjects, least_s=options.min_speech_s))
-        subjects += len(manifest.subjects)
+        parts.append(trials_of(data, chosen, models, first_subject=subjects, least_s=options.min_speech_s))
+        subjects += len(chosen)
     trials = joined(parts)
     del parts
     rates = paired_rates(
