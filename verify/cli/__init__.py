@@ -32,6 +32,11 @@ COMMANDS = {
     "compare": ("verify.cli.compare", "compare", "Compare two files; nothing is stored."),
     "gallery": ("verify.cli.gallery", "gallery", "List, show, delete, export, import and check references."),
     "models": ("verify.cli.models", "models", "List, pull, show, build and remove model bundles."),
+    "split": (
+        "verify.cli.split",
+        "split",
+        "Part people into train, validation, calibration and test; find who is there twice.",
+    ),
     "prepare": (
         "verify.cli.prepare",
         "prepare",

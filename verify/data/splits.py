@@ -20,7 +20,7 @@ from verify.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 TRAIN, VALIDATION, CALIBRATION, TEST = PARTS = ("train", "validation", "calibration", "test")
 HALVES: Mapping[str, float] = {CALIBRATION: 0.5, TEST: 0.5}
@@ -82,11 +82,37 @@ def part_of(subject_id: str, *, seed: int, fractions: Mapping[str, float] = HALV
 
 
 def split_subjects(
-    subject_ids: Iterable[str], *, name: str, seed: int = 0, fractions: Mapping[str, float] = HALVES
+    subject_ids: Iterable[str],
+    *,
+    name: str,
+    seed: int = 0,
+    fractions: Mapping[str, float] = HALVES,
+    same: Iterable[Sequence[str]] = (),
 ) -> Split:
-    """Assign every subject to a part; see `part_of`."""
+    """Assign every subject to a part; see `part_of`.
+
+    Args:
+        subject_ids: the subjects.
+        name: of the data set.
+        seed: another seed gives another split.
+        fractions: part -> expected share of subjects.
+        same: groups of ids that are, or may be, one person: all of a group get the part of the id that sorts
+            first, so that a new group moves only the others. An id that is nobody's here is an error.
+
+    Raises:
+        UsageError: the fractions are no shares of one whole, or a group names somebody who is not there.
+    """
+    subjects = sorted(set(subject_ids))
+    first = {subject: subject for subject in subjects}
+    for group in same:
+        strangers = [subject for subject in group if subject not in first]
+        if strangers:
+            msg = f"{strangers[0]!r} is said to be the same person as another, and is no subject of {name}"
+            raise UsageError(msg)
+        joined = {first[subject] for subject in group}
+        first |= {subject: min(joined) for subject, found in first.items() if found in joined}
     parts = {
-        subject: part_of(subject, seed=seed, fractions=fractions) for subject in sorted(set(subject_ids))
+        subject: part_of(known_as, seed=seed, fractions=fractions) for subject, known_as in first.items()
     }
     return Split(name=name, seed=seed, parts=parts)
 
