@@ -29,7 +29,12 @@ def facts_of(fitted: Fitted, sets: Sequence[PeopleSet], *, encoders: Sequence[st
     measured = {one.name: _measured(one, fitted, encoders) for one in sets if one.test.repeated()}
     return {
         "kind": fitted.kind,
-        "encoders": dict(zip(encoders, fitted.weights, strict=True)),
+        "encoders": [
+            {"name": name, "centre": centre, "weight": weight}
+            for name, centre, weight in zip(
+                encoders, fitted.placement.centres, fitted.placement.weights, strict=True
+            )
+        ],
         "setting": dict(fitted.setting),
         "settings_tried": len(fitted.tried),
         "gained_on_people_left_out": fitted.gained,
@@ -108,12 +113,13 @@ def split_file(one: PeopleSet) -> str:
 
 def show_rates(facts: Mapping[str, Any]) -> None:
     """A table for each set of unseen people, and the verdict in words."""
-    words = ", ".join(f"{name} {value:g}" for name, value in facts["setting"].items()) or "none"
-    weights = ", ".join(f"{name} {value:g}" for name, value in facts["encoders"].items())
-    people = sum(one["subjects"] for one in facts["trained_on"])
-    click.echo(
-        f"{facts['kind']}: fitted to {people:,} subjects; weights {weights}; chosen by validation: {words}"
+    words = ", ".join(f"{name} {value:g}" for name, value in facts["setting"].items())
+    placed = "; ".join(
+        f"{one['name']} centred by {one['centre']:g}, weight {one['weight']:g}" for one in facts["encoders"]
     )
+    people = sum(one["subjects"] for one in facts["trained_on"])
+    click.echo(f"{facts['kind']}: fitted to {people:,} subjects; chosen on people left out of the fit:")
+    click.echo(f"{placed}; beyond that {words or 'nothing was better'}")
     for name, found in facts["unseen"].items():
         others = [
             key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -11,23 +12,21 @@ import numpy as np
 
 from verify.config import unknown
 from verify.errors import InsufficientTrialsError, UsageError
-from verify.training.adapters.closed import centring, lda, plda, wccn
-from verify.training.adapters.heads import linear_head
+from verify.training.adapters.closed import lda, plda, wccn
+from verify.training.adapters.heads import OBJECTIVES, linear_head
 from verify.training.adapters.measures import Judge
-from verify.training.adapters.samples import Affine
+from verify.training.adapters.placing import Placement, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    from verify.training.adapters.samples import People
+    from verify.training.adapters.samples import Affine, People
 
 Setting = Mapping[str, float]
 Progress = Callable[[int, int], None]
 
 KINDS: Mapping[str, str] = {
-    "concat": "encoders side by side, each with its weight",
+    "concat": "centring, and several encoders side by side",
     "wccn": "centring and within-class covariance normalisation",
     "lda": "linear discriminant analysis",
     "plda": "the cross term of two-covariance PLDA",
@@ -35,14 +34,11 @@ KINDS: Mapping[str, str] = {
     "supcon": "a linear head trained with SupCon",
 }
 FOLDS = 5
-_HEAD_FOLDS = 3  # training heads takes its time
-_WEIGHTS = (0.5, 0.7, 1.0, 1.4, 2.0)
-_CENTRES = (0.0, 0.5, 1.0)
-_SHRINKS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
-_RIDGES = (10.0, 40.0, 160.0)
+_SHRINKS = (0.95, 0.9, 0.8, 0.7, 0.5, 0.3, 0.1)
+_PLDA_SHRINKS = (1.0, 0.95, 0.9, 0.8, 0.65, 0.5)  # below, PLDA never won on fewer than thousands of people
+_LDA_SHARES = (1.0, 0.75, 0.5)  # of the directions
+_RIDGES = (160.0, 40.0, 10.0)
 _LEAST_SUBJECTS = 6
-_LEAST_PLDA = 0.5  # below it PLDA never won on fewer than thousands of people
-HEADS = ("arcface", "supcon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,38 +47,32 @@ class Fitted:
 
     Attributes:
         kind: a key of `KINDS`.
-        affine: for embeddings as the encoders give them.
-        weights: of the encoders' blocks, part of `affine` already.
-        setting: the one chosen.
-        tried: each setting with its badness on people left out; the lower, the better.
+        affine: for embeddings as the encoders give them, side by side.
+        placement: of the encoders' blocks; part of `affine`.
+        setting: the one chosen for what follows; empty if nothing beyond the placement was better.
+        tried: each placement and setting with its badness on people left out; the lower, the better.
         base: badness of the encoders as they are.
     """
 
     kind: str
     affine: Affine
-    weights: tuple[float, ...]
+    placement: Placement
     setting: Setting
-    tried: tuple[tuple[Setting, float], ...] = field(repr=False)
+    tried: tuple[tuple[Setting | Placement, float], ...] = field(repr=False)
     base: float
 
     @property
     def gained(self) -> bool:
-        """Whether the setting did better than the encoders as they are, on people left out."""
+        """Whether the choice did better than the encoders as they are, on people left out."""
         return min(score for _, score in self.tried) < self.base
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """People inside, whom a fit may see, and those left out, whom it is judged on.
+    """People inside, whom a fit may see, and those left out, whom it is judged on."""
 
-    Attributes:
-        inside: their numbers.
-        rows: (N,) bool, samples of the people left out.
-        judge: of these samples.
-    """
-
-    inside: NDArray[np.int64]
-    rows: NDArray[np.bool_]
+    inside: People
+    outside: People
     judge: Judge
 
 
@@ -93,17 +83,17 @@ def fit_adapter(
     seed: int = 0,
     on_progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> Fitted:
-    """Choose weights and settings on people left out, then fit to all.
+    """Choose placement and setting on people left out, then fit to all.
 
     Args:
         kind: a key of `KINDS`.
         people: the training part. Nobody else is looked at.
         seed: of the folds and of training.
-        on_progress: called with fits done and fits in all.
+        on_progress: called with settings done and settings in all.
 
     Raises:
         UsageError: an unknown kind.
-        InsufficientTrialsError: too few people, or nobody with two samples.
+        InsufficientTrialsError: too few people with two samples.
         MissingExtraError: a head without torch.
     """
     if kind not in KINDS:
@@ -114,93 +104,81 @@ def fit_adapter(
             f"{_LEAST_SUBJECTS}, and a hundred to gain by it"
         )
         raise InsufficientTrialsError(msg)
-    folds = _folds(people, _HEAD_FOLDS if kind in HEADS else FOLDS, seed=seed)
-    as_they_are = Affine.identity(people.vectors.shape[1])
-    base = _judged([as_they_are] * len(folds), people, folds)
-    weights, weighing = _weights(people, folds)
-    weighted = people.scaled(weights)
-    if kind == "concat":
-        affine = as_they_are.after_weights(weights, people.dims)
-        return Fitted(kind, affine, weights, {}, weighing, base)
+    folds = _folds(people, seed=seed)
+    placement, placed, base = _placement(folds, encoders=len(people.dims))
+    tried: list[tuple[Setting | Placement, float]] = [*placed]
+    best: tuple[float, Setting] = (min(score for _, score in placed), {})
     grid = list(settings(kind, dim=people.vectors.shape[1]))
-    tried: list[tuple[Setting, float]] = []
     for number, setting in enumerate(grid):
-        on_progress(number, len(grid) + 1)
-        fits = [_fit(kind, weighted.among(fold.inside), setting, seed=seed) for fold in folds]
-        tried.append((setting, _judged(fits, weighted, folds)))
-    on_progress(len(grid), len(grid) + 1)
-    chosen = min(tried, key=lambda one: one[1])[0]
-    affine = _fit(kind, weighted, chosen, seed=seed).after_weights(weights, people.dims)
-    on_progress(len(grid) + 1, len(grid) + 1)
-    return Fitted(kind, affine, weights, chosen, tuple(tried), base)
+        on_progress(number, len(grid))
+        score = _judged(folds, partial(_fit, kind, placement=placement, setting=setting, seed=seed))
+        tried.append((setting, score))
+        best = min(best, (score, setting), key=lambda one: one[0])
+    affine = _fit(kind, people, placement=placement, setting=best[1], seed=seed)
+    on_progress(len(grid), len(grid))
+    return Fitted(kind, affine, placement, best[1], tuple(tried), base)
 
 
 def settings(kind: str, *, dim: int) -> Iterator[Setting]:
-    """What is tried for one kind, for embeddings of `dim` values, from the mildest on."""
-    shares = sorted(_SHRINKS, reverse=True)
+    """What is tried for one kind beyond placement, for embeddings of `dim` values, from the mildest on."""
     if kind == "wccn":
-        yield from ({"centre": c, "shrink": s} for s, c in product(shares, _CENTRES))
+        yield from ({"shrink": share} for share in _SHRINKS)
     elif kind == "lda":
-        sizes = sorted({dim, 3 * dim // 4, dim // 2}, reverse=True)
-        yield from ({"centre": c, "shrink": s, "dim": d} for d, s, c in product(sizes, shares, _CENTRES))
+        sizes = [int(share * dim) for share in _LDA_SHARES]
+        yield from ({"dim": size, "shrink": share} for size, share in product(sizes, _SHRINKS))
     elif kind == "plda":
-        pairs = [(w, b) for w, b in product(shares, shares) if min(w, b) >= _LEAST_PLDA]
-        yield from (
-            {"centre": c, "shrink_within": w, "shrink_between": b} for (w, b), c in product(pairs, _CENTRES)
-        )
-    else:
-        yield from ({"centre": c, "ridge": r} for r, c in product(_RIDGES, _CENTRES[1:]))
+        pairs = list(product(_PLDA_SHRINKS, _PLDA_SHRINKS))[1:]  # the first would be no change
+        yield from ({"shrink_within": inside, "shrink_between": across} for inside, across in pairs)
+    elif kind in OBJECTIVES:
+        yield from ({"ridge": ridge} for ridge in _RIDGES)
 
 
-def _fit(kind: str, people: People, setting: Setting, *, seed: int) -> Affine:
+def _fit(kind: str, people: People, *, placement: Placement, setting: Setting, seed: int) -> Affine:
+    """Place the people, and fit what the kind puts behind; an empty setting puts nothing there."""
+    first = placement.fitted(people)
+    if not setting:
+        return first
+    placed = people.mapped(first)
     if kind == "wccn":
-        plain = setting["shrink"] == 1.0
-        return centring(people, centre=setting["centre"]) if plain else wccn(people, **setting)
+        return first.then(wccn(placed, shrink=setting["shrink"]))
     if kind == "lda":
-        return lda(people, centre=setting["centre"], shrink=setting["shrink"], dim=int(setting["dim"]))
+        return first.then(lda(placed, shrink=setting["shrink"], dim=int(setting["dim"])))
     if kind == "plda":
-        return plda(people, **setting)
-    return linear_head(people, objective=kind, centre=setting["centre"], ridge=setting["ridge"], seed=seed)
+        return first.then(plda(placed, **setting))
+    return first.then(linear_head(placed, objective=kind, ridge=setting["ridge"], seed=seed))
 
 
-def _weights(
-    people: People, folds: Sequence[Fold]
-) -> tuple[tuple[float, ...], tuple[tuple[Setting, float], ...]]:
-    """Each encoder's weight beside the first, one after the other, and what was tried."""
-    weights = [1.0] * len(people.dims)
-    plain = Affine.identity(people.vectors.shape[1])
-    tried: list[tuple[Setting, float]] = [({}, _judged([plain] * len(folds), people, folds))]
-    for place in range(1, len(weights)):
-        found = {}
-        for weight in _WEIGHTS:
-            candidate = [*weights[:place], weight, *weights[place + 1 :]]
-            maps = [plain.after_weights(candidate, people.dims)] * len(folds)
-            found[weight] = _judged(maps, people, folds)
-            tried.append(({f"weight_{n}": value for n, value in enumerate(candidate)}, found[weight]))
-        weights[place] = min(found, key=found.__getitem__)
-    return tuple(weights), tuple(tried)
+def _placement(
+    folds: Sequence[Fold], *, encoders: int
+) -> tuple[Placement, list[tuple[Placement, float]], float]:
+    """The best placement, all that were tried, and the badness of none at all."""
+    best = Placement.plain(encoders)
+    scores = {best: _judged(folds, best.fitted)}
+    base = scores[best]
+    for encoder, what in turns(encoders):
+        for candidate in best.alternatives(encoder, what):
+            if candidate not in scores:
+                scores[candidate] = _judged(folds, candidate.fitted)
+        best = min(scores, key=scores.__getitem__)
+    return best, list(scores.items()), base
 
 
-def _folds(people: People, count: int, *, seed: int) -> tuple[Fold, ...]:
+def _folds(people: People, *, seed: int) -> tuple[Fold, ...]:
     """Everybody is left out once, and every set is in every fold, as far as it goes."""
     rng = np.random.default_rng(seed)
     subjects = people.subjects
     fold = np.zeros(len(subjects), dtype=np.int64)
     for number in np.unique(people.source):
         mine = np.isin(subjects, people.owner[people.source == number])
-        fold[mine] = rng.permutation(np.arange(np.count_nonzero(mine)) % count)
-    return tuple(_fold(people, subjects, fold == out) for out in range(count))
-
-
-def _fold(people: People, subjects: NDArray[np.int64], out: NDArray[np.bool_]) -> Fold:
-    rows = np.isin(people.owner, subjects[out])
-    return Fold(subjects[~out], rows, Judge(people.among(subjects[out])))
-
-
-def _judged(maps: Sequence[Affine], people: People, folds: Sequence[Fold]) -> float:
-    """Mean badness over folds, of each fold's map on the people left out of it."""
-    found = [
-        fold.judge.badness(affine.apply(people.vectors[fold.rows]))
-        for affine, fold in zip(maps, folds, strict=True)
+        fold[mine] = rng.permutation(np.arange(np.count_nonzero(mine)) % FOLDS)
+    parts = [
+        (people.among(subjects[fold != out]), people.among(subjects[fold == out])) for out in range(FOLDS)
     ]
-    return float(np.mean(found))
+    return tuple(Fold(inside, outside, Judge(outside)) for inside, outside in parts)
+
+
+def _judged(folds: Sequence[Fold], fit: Callable[[People], Affine]) -> float:
+    """Mean badness over folds, of what is fitted inside each on the people left out of it."""
+    return float(
+        np.mean([fold.judge.badness(fit(fold.inside).apply(fold.outside.vectors)) for fold in folds])
+    )

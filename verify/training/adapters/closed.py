@@ -1,8 +1,9 @@
-"""Adapters in closed form: centring, WCCN, LDA and PLDA, each drawn towards doing nothing.
+"""Adapters in closed form: WCCN, LDA and PLDA, each drawn towards doing nothing.
 
 An encoder trained on millions of photos of thousands of people is nearly right; a hundred people of your own show
 where it is not, and are far too few to learn a metric from scratch. So covariances are shrunk towards a sphere,
-at which every method here is plain centring, and how far is chosen on people left out of the fit.
+at which every method here leaves directions alone, and how far is chosen on people left out of the fit. All take
+embeddings that have been centred before (`verify.training.adapters.placing`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.training.adapters.samples import Affine
-from verify.training.adapters.scatter import between, centre_of, shrunk, within
+from verify.training.adapters.scatter import between, shrunk, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,12 +23,7 @@ if TYPE_CHECKING:
 _FLOOR = 1e-4  # smallest share of the largest variance within that is believed
 
 
-def centring(people: People, *, centre: float) -> Affine:
-    """Take away a share of the mean: what all faces or voices of this camera or microphone have in common."""
-    return Affine.about(centre * centre_of(people), np.eye(people.vectors.shape[1]))
-
-
-def wccn(people: People, *, centre: float, shrink: float) -> Affine:
+def wccn(people: People, *, shrink: float) -> Affine:
     """Within-class covariance normalisation: directions in which one person varies much count less.
 
     Hatch, Kajarekar, Stolcke, "Within-class covariance normalization for SVM-based speaker recognition",
@@ -35,7 +31,6 @@ def wccn(people: People, *, centre: float, shrink: float) -> Affine:
 
     Args:
         people: to learn from.
-        centre: share of the mean that is taken away, 0 to 1.
         shrink: of the covariance within, 0 to 1; see `shrunk`.
 
     Raises:
@@ -43,10 +38,10 @@ def wccn(people: People, *, centre: float, shrink: float) -> Affine:
     """
     values, vectors = np.linalg.eigh(shrunk(within(people), shrink))
     root = (vectors / np.sqrt(_floored(values))) @ vectors.T
-    return Affine.about(centre * centre_of(people), root)
+    return Affine.linear(root)
 
 
-def lda(people: People, *, centre: float, shrink: float, dim: int) -> Affine:
+def lda(people: People, *, shrink: float, dim: int) -> Affine:
     """Linear discriminant analysis: the directions in which people differ most for how much each varies.
 
     Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7, 1936; with both
@@ -54,15 +49,14 @@ def lda(people: People, *, centre: float, shrink: float, dim: int) -> Affine:
 
     Args:
         people: to learn from.
-        centre: share of the mean that is taken away, 0 to 1.
         shrink: of both covariances, 0 to 1.
         dim: directions that are kept, each of unit variance within.
     """
     basis, _ = _both_diagonal(people, shrink_within=shrink, shrink_between=shrink)
-    return Affine.about(centre * centre_of(people), basis[:, :dim])
+    return Affine.linear(basis[:, :dim])
 
 
-def plda(people: People, *, centre: float, shrink_within: float, shrink_between: float) -> Affine:
+def plda(people: People, *, shrink_within: float, shrink_between: float) -> Affine:
     """Two-covariance PLDA as an embedding: its inner product is the cross term of the log likelihood ratio.
 
     With y ~ N(0, B), x = y + e, e ~ N(0, W) and both diagonal in one basis (W = 1, B = psi), the log likelihood
@@ -77,12 +71,11 @@ def plda(people: People, *, centre: float, shrink_within: float, shrink_between:
 
     Args:
         people: to learn from.
-        centre: share of the mean that is taken away, 0 to 1.
         shrink_within: of W, 0 to 1.
         shrink_between: of B, 0 to 1.
     """
     basis, psi = _both_diagonal(people, shrink_within=shrink_within, shrink_between=shrink_between)
-    return Affine.about(centre * centre_of(people), basis * np.sqrt(psi / (1 + 2 * psi)))
+    return Affine.linear(basis * np.sqrt(psi / (1 + 2 * psi)))
 
 
 def _both_diagonal(

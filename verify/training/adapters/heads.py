@@ -1,6 +1,6 @@
 """Linear heads on frozen embeddings, trained by gradient: ArcFace or SupCon, tied to the map they start from.
 
-The head is ``A = (I + Delta) after centring``, and ``ridge`` times the square of Delta and of the added offset is part
+The head is ``x (I + Delta) + offset``, and ``ridge`` times the square of Delta and of the offset is part
 of the loss: with no gain to be had from the people at hand, training gives back the encoder as it was. Without
 that tie a hundred people ruin an encoder of thousands (measured: FNMR at FMR 1e-3 up by a half).
 """
@@ -13,7 +13,6 @@ import numpy as np
 
 from verify.errors import InsufficientTrialsError, MissingExtraError
 from verify.training.adapters.samples import Affine
-from verify.training.adapters.scatter import centre_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,15 +32,12 @@ OBJECTIVES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def linear_head(
-    people: People, *, objective: str, centre: float, ridge: float, seed: int = 0, steps: int = STEPS
-) -> Affine:
+def linear_head(people: People, *, objective: str, ridge: float, seed: int = 0, steps: int = STEPS) -> Affine:
     """Train a square linear map.
 
     Args:
         people: to learn from; single samples serve as strangers to SupCon and teach ArcFace nothing.
         objective: a key of `OBJECTIVES`; see `verify.training.objectives`.
-        centre: share of the mean that is taken away first, 0 to 1.
         ridge: how firmly the map is tied to its start, above 0.
         seed: of the batches.
         steps: of Adam, with a cosine schedule.
@@ -53,22 +49,20 @@ def linear_head(
     if people.repeated() < _LEAST_PEOPLE:
         msg = f"a linear head needs at least {_LEAST_PEOPLE} people with two samples each, not {people.repeated()}"
         raise InsufficientTrialsError(msg)
-    mean = centre * centre_of(people)
-    delta, offset = _train(people, mean, objective=objective, ridge=ridge, seed=seed, steps=steps)
-    matrix = np.eye(len(mean)) + delta
-    return Affine(matrix, offset - mean @ matrix)
+    delta, offset = _train(people, objective=objective, ridge=ridge, seed=seed, steps=steps)
+    return Affine(np.eye(len(offset)) + delta, offset)
 
 
 def _train(
-    people: People, mean: NDArray[np.float64], *, objective: str, ridge: float, seed: int, steps: int
+    people: People, *, objective: str, ridge: float, seed: int, steps: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Delta (D, D) and the added offset (D,)."""
+    """Delta (D, D) and the offset (D,)."""
     torch = _torch()
     from verify.training.objectives import make_objective
 
     if objective == "arcface":
         people = _without_singles(people)
-    vectors = torch.from_numpy((people.vectors - mean).astype(np.float32))  # (N, D)
+    vectors = torch.from_numpy(people.vectors.astype(np.float32))  # (N, D)
     _, places = np.unique(people.owner, return_inverse=True)
     labels = torch.from_numpy(places.astype(np.int64))  # (N,)
     count, dim = int(labels.max()) + 1, vectors.shape[1]

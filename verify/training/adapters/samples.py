@@ -56,9 +56,9 @@ class People:
         kept = np.isin(self.owner, subjects)
         return People(self.vectors[kept], self.owner[kept], self.source[kept], self.dims)
 
-    def scaled(self, weights: Sequence[float]) -> People:
-        """The same with each encoder's block multiplied by its weight."""
-        return People(self.vectors * spread(weights, self.dims), self.owner, self.source, self.dims)
+    def mapped(self, affine: Affine) -> People:
+        """The same people with ``x @ matrix + offset``, before any normalisation; the matrix is square."""
+        return People(self.vectors @ affine.matrix + affine.offset, self.owner, self.source, self.dims)
 
     def repeated(self) -> int:
         """How many persons have two samples or more: only they show what varies within a person."""
@@ -84,11 +84,6 @@ def joined_people(sets: Sequence[People]) -> People:
     return People(vectors, np.concatenate(owners), np.concatenate(sources), sets[0].dims)
 
 
-def spread(weights: Sequence[float], dims: Sequence[int]) -> NDArray[np.float64]:
-    """(D,) the weight of each value: every block's weight, as often as the block is wide."""
-    return np.repeat(np.asarray(weights, np.float64), dims)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Affine:
     """``x @ matrix + offset``, brought to unit L2 norm: all that any adapter here is at run time.
@@ -102,13 +97,13 @@ class Affine:
     offset: NDArray[np.float64] = field(repr=False)
 
     @classmethod
-    def about(cls, centre: NDArray[np.float64], matrix: NDArray[np.float64]) -> Affine:
-        """``(x - centre) @ matrix``, scaled so that the matrix is no larger than a rotation on average.
+    def linear(cls, matrix: NDArray[np.float64]) -> Affine:
+        """Without offset, scaled so that the matrix is no larger than a rotation on average.
 
         The scale is lost in the norm; it keeps the graph's float32 away from its ends.
         """
         scale = np.sqrt(max(matrix.shape)) / max(float(np.linalg.norm(matrix)), _SMALLEST)
-        return cls(matrix * scale, -(centre @ matrix) * scale)
+        return cls(matrix * scale, np.zeros(matrix.shape[1]))
 
     @classmethod
     def identity(cls, dim: int) -> Affine:
@@ -121,6 +116,6 @@ class Affine:
         mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), _SMALLEST)
         return mapped
 
-    def after_weights(self, weights: Sequence[float], dims: Sequence[int]) -> Affine:
-        """The same map for embeddings whose blocks have not been weighted yet."""
-        return Affine(self.matrix * spread(weights, dims)[:, None], self.offset)
+    def then(self, other: Affine) -> Affine:
+        """This map, not normalised, and the other behind it, as one."""
+        return Affine(self.matrix @ other.matrix, self.offset @ other.matrix + other.offset)
