@@ -7,23 +7,20 @@ no picture, how well a linear classifier tells the colours of people it has not 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from verify.report.embedding_maps import inner_spots, panel_figure, spots_of
 from verify.report.page import asset, page
 from verify.report.parts import grid, note, section
-from verify.report.wording import DASH, code, count, number, percent, text
+from verify.report.wording import DASH, code, count, number, percent, seen, text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from verify.evaluation.probes import Probe
 
-MOST_COLOURS = 8  # that a reader can tell apart; further values share grey
-_SIDE, _EDGE, _SCALE = 460, 14, 10_000
-_MARKS = {"it shows": "bad", "a faint trace": "open", "no trace": "good"}
-_OTHER, _NONE = "others", "not given"
+_NAME = 120  # letters of a name in a hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ class EmbeddingMap:
 
 def embeddings_page(drawn: EmbeddingMap) -> str:
     """One self-contained HTML page that makes no network request; every string in it is escaped."""
-    spots = _spots(drawn.places)
+    spots = spots_of(drawn.places)
     head = (
         f'<header class="top"><p class="soft">Embeddings &middot; {text(drawn.model[0], limit=80)} &middot; '
         f"{text(drawn.created_at[:10])}</p><h1>{text(drawn.title, limit=200)}</h1>"
@@ -99,36 +96,12 @@ def embeddings_page(drawn: EmbeddingMap) -> str:
         f"Every point is a sample, at the same place in every map ({text(drawn.method)}). Near means alike; distances "
         "between groups mean nothing. People should form groups, conditions should not."
     )
-    maps = "".join(_panel(one, spots, number=k, of="all") for k, one in enumerate(drawn.panels))
+    maps = "".join(panel_figure(one, spots, number=k, of="all") for k, one in enumerate(drawn.panels))
     body = head + _read(drawn) + section("maps", "Maps", lead, finder, f'<div class="maps">{maps}</div>')
-    inner = _inner_spots(drawn.within)
+    inner = inner_spots(drawn.within)
     body += _without_people(drawn, inner) + _figures(drawn) + _about(drawn) + _data(drawn, spots, inner)
     style = asset("report.css") + asset("embeddings.css")
     return page(drawn.title[:200], body, style=style, script=asset("embeddings.js"))
-
-
-def _spots(places: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
-    """Places in ten-thousandths of the map's side, y downwards; one scale for both axes."""
-    xs, ys = [x for x, _ in places], [y for _, y in places]
-    low_x, low_y = min(xs), min(ys)
-    side = max(max(xs) - low_x, max(ys) - low_y) or 1.0
-    left, top = (side - max(xs) + low_x) / 2, (side - max(ys) + low_y) / 2
-    return [
-        (round((x - low_x + left) / side * _SCALE), round(_SCALE - (y - low_y + top) / side * _SCALE))
-        for x, y in places
-    ]
-
-
-def _inner_spots(places: Sequence[tuple[float, float] | None]) -> list[tuple[int, int] | None]:
-    """As `_spots`, to the scale of all but the outermost fiftieth, which is drawn at the edge."""
-    there = [place for place in places if place is not None]
-    if not there:
-        return []
-    reach = [sorted(max(abs(x), abs(y)) for x, y in there)[math.ceil(0.98 * len(there)) - 1] * 1.1 or 1.0]
-    corners = [(-reach[0], -reach[0]), (reach[0], reach[0])]
-    held = [(min(max(x, -reach[0]), reach[0]), min(max(y, -reach[0]), reach[0])) for x, y in there]
-    found = iter(_spots([*held, *corners]))
-    return [None if place is None else next(found) for place in places]
 
 
 def _without_people(drawn: EmbeddingMap, spots: Sequence[tuple[int, int] | None]) -> str:
@@ -144,89 +117,12 @@ def _without_people(drawn: EmbeddingMap, spots: Sequence[tuple[int, int] | None]
         "Each sample less the mean of its subject, along the two directions in which samples of one person differ "
         "most. Nobody looks like anybody here: whatever groups there are, the captures made."
     )
-    maps = "".join(_panel(one, spots, number=k, of="within") for k, one in fit)
+    maps = "".join(panel_figure(one, spots, number=k, of="within") for k, one in fit)
     return section("within", "Without the person", lead, f'<div class="maps">{maps}</div>')
 
 
-def _panel(panel: Panel, spots: Sequence[tuple[int, int] | None], *, number: int, of: str) -> str:
-    css = _colours(panel)
-    groups: dict[str, list[tuple[int, int]]] = {}
-    for label, spot in zip(panel.labels, spots, strict=True):
-        if spot is not None:
-            groups.setdefault(css[label], []).append(spot)
-    # grey first: what has no colour must not hide what has one
-    drawing = "".join(
-        f'<path class="p {one}" d="{"".join(_mark(spot) for spot in groups[one])}"/>'
-        for one in sorted(groups, key=lambda one: (one not in ("none", "rest"), one))
-    )
-    label = f"Map of {sum(map(len, groups.values())):,} samples coloured by {panel.name}. {_plain(panel)}"
-    svg = (
-        f'<svg class="map" viewBox="0 0 {_SIDE} {_SIDE}" role="img" aria-label="{text(label)}" data-of="{of}">'
-        f'{drawing}<g class="found"></g></svg>'
-    )
-    return (
-        f'<figure id="{of}-{number}"><figcaption><b>{text(panel.name, limit=80)}</b> '
-        f"{_verdict(panel)}</figcaption>{svg}{_legend(panel, css)}</figure>"
-    )
-
-
-def _mark(spot: tuple[int, int]) -> str:
-    """A point of a path: a line of no length with a round cap."""
-    x, y = (_EDGE + value / _SCALE * (_SIDE - 2 * _EDGE) for value in spot)
-    return f"M{x:.1f} {y:.1f}h0"
-
-
-def _colours(panel: Panel) -> dict[str, str]:
-    """Value -> style class."""
-    if panel.telling:
-        return {value: f"h{k % 12}" for k, value in enumerate(panel.values)}
-    counts = {value: panel.labels.count(value) for value in panel.values}
-    few = set(sorted(panel.values, key=lambda value: -counts[value])[:MOST_COLOURS])
-    kind = "q" if panel.ordered else "c"
-    css = {"": "none"} | dict.fromkeys(panel.values, "rest")
-    shown = [value for value in panel.values if value in few]
-    return css | {value: f"{kind}{k}" for k, value in enumerate(shown)}
-
-
-def _legend(panel: Panel, css: Mapping[str, str]) -> str:
-    if panel.telling:
-        return f'<p class="soft">{len(panel.values):,} subjects in 12 colours: two of one colour far apart are two.</p>'
-    named = [(css[value], value) for value in panel.values if css[value] != "rest"]
-    if "rest" in css.values():
-        named.append(("rest", f"{_OTHER} ({sum(one == 'rest' for one in css.values()):,} values)"))
-    if "" in panel.labels:
-        named.append(("none", _NONE))
-    keys = "".join(
-        f'<li><svg class="dotkey" viewBox="0 0 12 12" aria-hidden="true"><path class="p {one}" d="M6 6h0"/></svg>'
-        f"{text(value, limit=60)}</li>"
-        for one, value in named
-    )
-    return f'<ul class="legend">{keys}</ul>'
-
-
-def _verdict(panel: Panel) -> str:
-    """What the classifier reads, in one line beside the map's name."""
-    if panel.probe is None:
-        return f'<span class="soft">{text(panel.why)}</span>'
-    probe = panel.probe
-    told = f"<strong>{percent(probe.accuracy)}</strong> told rightly"
-    if probe.chance_upper is None:
-        return f"{told} by a linear classifier; by chance {percent(probe.chance)}"
-    css = _MARKS[probe.says]
-    level = f"by chance {percent(probe.chance)}, at most {percent(probe.chance_upper)}"
-    return f'{told} of new people; {level}: <span class="{css}">{probe.says}</span>'
-
-
-def _plain(panel: Panel) -> str:
-    """The same for whom cannot see it."""
-    probe = panel.probe
-    if probe is None:
-        return panel.why
-    return f"A linear classifier tells {probe.accuracy:.1%} rightly, chance is {probe.chance:.1%}."
-
-
 def _read(drawn: EmbeddingMap) -> str:
-    """All probes as a table, the conditions that show first."""
+    """All probes as a table, and in one sentence which conditions show."""
     rows = []
     for panel in drawn.panels:
         probe = panel.probe
@@ -247,6 +143,15 @@ def _read(drawn: EmbeddingMap) -> str:
             ]
         )
     columns = ["told", "rightly", "by chance", "p", "two people, one condition", "one person", "what to know"]
+    labels = [
+        "",
+        "told rightly",
+        "by chance",
+        "p",
+        "score of two people under one condition",
+        "of one person",
+        "",
+    ]
     found = {
         says: [panel.name for panel in drawn.panels if _says(panel) == says]
         for says in ("it shows", "a faint trace", "no trace")
@@ -264,7 +169,13 @@ def _read(drawn: EmbeddingMap) -> str:
         "likeness that is none."
     )
     remark = note(text(said or "No condition could be judged."), css="warn" if found["it shows"] else "")
-    return section("conditions", "What can be read out of them", lead, remark, grid("Probes", columns, rows))
+    return section(
+        "conditions",
+        "What can be read out of them",
+        lead,
+        remark,
+        grid("Probes", columns, rows, labels=labels),
+    )
 
 
 def _says(panel: Panel) -> str:
@@ -293,10 +204,9 @@ def _figures(drawn: EmbeddingMap) -> str:
         [text(name), f"<b>{value:,}</b>" if isinstance(value, int) else f"<b>{value:.4g}</b>", text(words)]
         for name, value, words in drawn.figures
     ]
-    lead = "Every sample searches for its own subject among all others."
-    return section(
-        "retrieval", "Retrieval", lead, grid("Retrieval", ["figure", "value", "what to know"], rows)
-    )
+    lead = "Of the evaluation that drew this page, over all of its samples."
+    table = grid("Figures", ["figure", "value", "what to know"], rows, labels=["", "", ""])
+    return section("figures", "Figures", lead, table)
 
 
 def _about(drawn: EmbeddingMap) -> str:
@@ -311,12 +221,16 @@ def _data(
     subjects = list(dict.fromkeys(drawn.subjects))
     place = {subject: k for k, subject in enumerate(subjects)}
     points = {
-        "subjects": subjects,
+        "subjects": [seen(one, limit=_NAME) for one in subjects],
         "of": [place[subject] for subject in drawn.subjects],
         "all": [value for spot in spots for value in spot],
         "within": [value for spot in inner for value in spot or (None, None)],
-        "names": list(drawn.samples),
-        "labels": {panel.name: list(panel.labels) for panel in drawn.panels if not panel.telling},
+        "names": [seen(one, limit=_NAME) for one in drawn.samples],
+        "labels": {
+            seen(panel.name, limit=_NAME): [seen(one, limit=_NAME) for one in panel.labels]
+            for panel in drawn.panels
+            if not panel.telling
+        },
     }
     told = json.dumps(points, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json" id="points">{told}</script>'

@@ -23,8 +23,13 @@ MISSING = '<span class="soft">not measured</span>'
 
 def text(value: object, *, limit: int = _TEXT) -> str:
     """Any string as HTML: escaped, without characters that turn the writing, cut at `limit`."""
+    return escape(seen(value, limit=limit))
+
+
+def seen(value: object, *, limit: int = _TEXT) -> str:
+    """Any string without characters that turn the writing, cut at `limit`; for scripts, which escape nothing."""
     plain = str(value).translate(_UNSEEN)
-    return escape(plain if len(plain) <= limit else f"{plain[: limit - 1]}…")
+    return plain if len(plain) <= limit else f"{plain[: limit - 1]}…"
 
 
 def code(value: object, *, limit: int = _TEXT) -> str:
