@@ -117,7 +117,7 @@ def test_refuses_no_set_and_a_set_twice(section) -> None:
         open_training([one, one])
 
 
-def test_whoever_is_added_moves_nobody(section, tmp_path) -> None:
+def test_whoever_is_added_moves_nobody() -> None:
     split = split_subjects([f"p{n}" for n in range(6)], name="made", fractions={"train": 0.6, "test": 0.4})
     more = split_subjects([f"p{n}" for n in range(60)], name="made", fractions={"train": 0.6, "test": 0.4})
     assert split.parts == {subject: more.parts[subject] for subject in split.parts}
