@@ -14,12 +14,16 @@ from verify.training.augment.kinds import Augmentation, Scene, Span, require, re
 KINDS = ("telephone", "mulaw", "lowpass")
 MU = 255.0  # of ITU-T G.711
 TELEPHONE_HZ = (300.0, 3400.0)
+MOST_BINS, MOST_TIME = 40, 0.6  # something must be left to know a voice by
 EDGE = 0.06  # width of a filter's edge, as a share of its frequency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec(Augmentation):
     """What is left of a voice after transmission.
+
+    CAM++ as published takes a voice after ``telephone`` for its owner's by a cosine of 0.5 only (the others lie
+    below 0.3); 0.8 after ``lowpass``, 0.98 after ``mulaw`` (20 recordings of LibriSpeech).
 
     Attributes:
         kinds: an equal share of the samples each: ``telephone`` (300 to 3400 Hz, 8-bit mu-law at 8 kHz),
@@ -87,10 +91,10 @@ class Spec(Augmentation):
     of each band.
 
     Attributes:
-        bands: how many stretches of frequency are blanked, and
-        band: of how many bins at most each.
-        moments: how many stretches of time, and
-        moment: of which share of the whole at most each.
+        bands: stretches of frequency that are blanked.
+        band: bins of such a stretch, at most.
+        moments: stretches of time that are blanked.
+        moment: share of the time of such a stretch, at most.
     """
 
     probability: float = 0.5
@@ -101,16 +105,23 @@ class Spec(Augmentation):
 
     def __post_init__(self) -> None:
         Augmentation.__post_init__(self)
-        for key in ("bands", "moments", "band"):
-            require(0 <= getattr(self, key) <= 40, key, getattr(self, key), "from 0 to 40")  # noqa: PLR2004
-        require(0.0 <= self.moment <= 0.5, "moment", self.moment, "a share from 0 to 0.5")  # noqa: PLR2004
+        for key in ("bands", "moments", "band", "moment"):
+            require(getattr(self, key) >= 0, key, getattr(self, key), "at least 0")
+        require(
+            self.bands * self.band <= MOST_BINS,
+            "bands x band",
+            self.bands * self.band,
+            f"at most {MOST_BINS}",
+        )
+        share = self.moments * self.moment
+        require(share <= MOST_TIME, "moments x moment", share, f"at most {MOST_TIME}")
 
     def change(self, part: Tensor, scene: Scene) -> Tensor:
         """(M, T, F) features."""
         (count, frames, bins), dice = part.shape, scene.dice
         kept = torch.ones(count, frames, bins, dtype=torch.bool, device=part.device)
         for _ in range(self.bands):
-            width = dice.uniform(count, (0.0, float(self.band)))
+            width = dice.uniform(count, (0.0, self.band + 1.0))
             kept &= _outside(bins, width, dice.uniform(count, (0.0, 1.0)))[:, None, :]
         for _ in range(self.moments):
             width = dice.uniform(count, (0.0, self.moment * frames))
@@ -146,7 +157,7 @@ def _band(waves: Tensor, *, low_hz: float, high_hz: float | Tensor) -> Tensor:
 
 def _outside(size: int, width: Tensor, place: Tensor) -> Tensor:
     """(M, size): whether each index lies outside a stretch of (M,) whole `width` at (M,) share `place`."""
-    width = width.round()
+    width = width.floor()
     start = (place * (size - width + 1)).floor()[:, None]
     at = torch.arange(size, device=width.device)
     return (at < start) | (at >= start + width[:, None])

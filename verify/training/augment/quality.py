@@ -102,7 +102,7 @@ class Grain(Augmentation):
 class Jpeg(Augmentation):
     """JPEG compression: 8 x 8 cosine transform, quantised by the standard's tables, chroma at half the size.
 
-    What libjpeg gives at the same quality, but for rounding: a test holds the two together.
+    What libjpeg gives at the same quality, to within one grey level on average: a test holds the two together.
 
     Attributes:
         quality: smallest and largest, on libjpeg's scale.
@@ -127,10 +127,10 @@ class Jpeg(Augmentation):
 def compressed(photos: Tensor, quality: Tensor) -> Tensor:
     """(M, 3, H, W) in 0..255, H and W multiples of 16, each through JPEG of its (M,) whole-number quality."""
     to_ycc, from_ycc = (torch.tensor(matrix, device=photos.device) for matrix in (TO_YCC, FROM_YCC))
-    ycc = torch.einsum("ij,mjhw->mihw", to_ycc, photos.round())
+    ycc = torch.einsum("ij,mjhw->mihw", to_ycc, photos.round()).round()
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)[:, None, None, None]  # noqa: PLR2004
     luma = _quantised(ycc[:, :1] - 128, LUMINANCE, scale) + 128
-    chroma = _quantised(F.avg_pool2d(ycc[:, 1:], 2), CHROMINANCE, scale)
+    chroma = _quantised(F.avg_pool2d(ycc[:, 1:], 2).round(), CHROMINANCE, scale)
     chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear")  # libjpeg's "fancy upsampling"
     rgb = torch.einsum("ij,mjhw->mihw", from_ycc, torch.cat([luma, chroma], dim=1))
     return rgb.round().clamp(0.0, 255.0)
