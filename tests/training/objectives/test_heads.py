@@ -200,6 +200,8 @@ def test_the_large_margin_stage_replaces_the_margin():
     assert head(*drawn()) > before
     with pytest.raises(UsageError, match="degrees"):
         head.margin_rad = 20.0
+    for name in ("triplet", "siamese", "cosface"):  # theirs mean something else
+        assert not hasattr(make_objective(name, dim=DIM, identities=CLASSES), "margin_rad")
 
 
 def test_nearest_of_several_centres_counts():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,21 +204,16 @@ class CentreObjective(Objective):
 class AngularObjective(CentreObjective):
     """A head whose margin is an angle: the large-margin stage may replace it."""
 
-    def __init__(
-        self, options: ArcFaceOptions | AdaFaceOptions, *, dim: int, identities: int, sub: int = 1
-    ) -> None:
-        super().__init__(options, dim=dim, identities=identities, sub=sub)
-        self._margin_rad = options.margin_rad
+    options: ArcFaceOptions | AdaFaceOptions
 
     @property
     def margin_rad(self) -> float:
         """The whole margin in radians; `advance` trains with a share of it."""
-        return self._margin_rad
+        return self.options.margin_rad
 
     @margin_rad.setter
     def margin_rad(self, value: float) -> None:
-        angle("margin_rad", value)
-        self._margin_rad = value
+        self.options = dataclasses.replace(self.options, margin_rad=value)
 
 
 class ArcFace(AngularObjective):

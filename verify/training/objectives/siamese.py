@@ -37,14 +37,14 @@ class Siamese(PairObjective):
 
     def __init__(self, options: SiameseOptions, *, dim: int) -> None:
         super().__init__(memory=options.memory, dim=dim)
-        self.options = options
+        self._options = options
 
     def loss_of(self, pairs: Pairs) -> Tensor:
         """The loss of the joint batch, a scalar."""
         cosines = pairs.rows @ pairs.columns.t()
         angles = cosines.clamp(-NEARLY, NEARLY).acos()
         positive, negative = pairs.mated & ~pairs.self_mated, ~pairs.mated
-        short = (self.fraction * self.options.margin_rad - angles).relu()
+        short = (self.fraction * self._options.margin_rad - angles).relu()
         near = (angles.square() * positive).sum() / positive.sum().clamp_min(1)
         far = (short.square() * negative).sum() / negative.sum().clamp_min(1)
         return near + far

@@ -63,7 +63,7 @@ class Triplet(PairObjective):
 
     def __init__(self, options: TripletOptions, *, dim: int) -> None:
         super().__init__(memory=options.memory, dim=dim)
-        self.options = options
+        self._options = options
         given = options.margin_rad if options.distance == "angle" else options.margin_distance
         self.margin = 0.3 if given is None else given
 
@@ -73,15 +73,15 @@ class Triplet(PairObjective):
             chosen = self._mine(pairs)
         anchor = pairs.rows[chosen.anchors]
         positive, negative = pairs.columns[chosen.positives], pairs.columns[chosen.negatives]
-        margin = self.margin if self.options.mining == "curriculum" else self.fraction * self.margin
+        margin = self.margin if self._options.mining == "curriculum" else self.fraction * self.margin
         gap = self._distance(anchor, positive) - self._distance(anchor, negative) + margin  # (T,)
-        losses = functional.softplus(gap) if self.options.soft else gap.relu()
+        losses = functional.softplus(gap) if self._options.soft else gap.relu()
         losses = losses * chosen.valid
         return losses.sum() / (losses > 0).sum().clamp_min(1)
 
     def _mine(self, pairs: Pairs) -> mining.Triplets:
         cosines, mated, self_mated = pairs.rows @ pairs.columns.t(), pairs.mated, pairs.self_mated
-        match self.options.mining:
+        match self._options.mining:
             case "batch_hard":
                 return mining.batch_hard(cosines, mated=mated, self_mated=self_mated)
             case "semi_hard":
@@ -91,6 +91,6 @@ class Triplet(PairObjective):
 
     def _distance(self, one: Tensor, other: Tensor) -> Tensor:
         chord = (one - other).norm(dim=1)
-        if self.options.distance == "euclidean":
+        if self._options.distance == "euclidean":
             return chord
         return 2.0 * torch.atan2(chord, (one + other).norm(dim=1))  # Kahan: exact at both ends
