@@ -7,40 +7,33 @@ shard that fits and makes the others: there is no journal that could disagree wi
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from verify import __version__
-from verify.atomic import write_file
 from verify.capture import ordered_map, usable_cpus
 from verify.data.duplicates import content_hashes, without_duplicates
-from verify.errors import DataError, InsufficientTrialsError, StorageError, UsageError
+from verify.errors import DataError
 from verify.models.identity import canonical_sha256
 from verify.training.extraction import ENCODINGS, Extracted, encode_face, encode_voice
-from verify.training.shard_files import Row, Shard, arrow, write_shard
-from verify.training.shards import FORMAT, FTA_FILE, INDEX_FILE, VERSION, PreparedSet, read_index, rows_sha256
+from verify.training.set_folder import claim, file_of, finish
+from verify.training.shard_files import Row, Shard, write_shard
 from verify.types import Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from verify.data.manifest import Entry, Manifest
     from verify.training.extraction import Extractor
+    from verify.training.shards import PreparedSet
 
     Progress = Callable[[Iterator[Any], int, str], Iterable[Any]]
 
 CHUNK_FILES = 1024
 CHUNK_BYTES = 64 << 20  # of the files, so that the speech of one chunk fits into memory
 CLAIMED_BY_SEVERAL = "claimed_by_several_subjects"
-SHARDS = "shard-*.arrow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +97,7 @@ class _Chunk:
 
     @property
     def file(self) -> str:
-        return f"shard-{self.number:05d}.arrow"
+        return file_of(self.number)
 
 
 def prepare(
@@ -137,7 +130,7 @@ def prepare(
         StorageError: the disk is full or read-only; finished shards are kept.
     """
     facts = how.facts()
-    _claim(out, facts, name=manifest.name, force=force)
+    claim(out, facts, name=manifest.name, force=force)
     hashes = content_hashes(
         progress(iter([entry.path for entry in manifest.entries]), len(manifest.entries), "reading")
     )
@@ -162,7 +155,7 @@ def prepare(
         for entry in group
     ]
     ordered = [shards[chunk.number] for chunk in chunks]
-    made = _finish(out, chunks, ordered, facts=facts, name=manifest.name, conflicts=conflicts)
+    made = finish(out, ordered, facts=facts, name=manifest.name, conflicts=conflicts)
     return Prepared(
         path=out, samples=len(made), subjects=len(made.subjects), made=len(missing), kept=kept,
         failures=made.index["failures"], copies=len(unique.copies), sha256=made.sha256,
@@ -196,8 +189,7 @@ def write_prepared(
     from itertools import islice
 
     facts = how.facts()
-    _claim(out, facts, name=name, force=False)
-    chunks: list[_Chunk] = []
+    claim(out, facts, name=name, force=False)
     shards: list[Shard] = []
     waiting = iter(samples)
     while part := list(islice(waiting, rows_per_shard)):
@@ -209,44 +201,10 @@ def write_prepared(
             else:
                 rows.append(Row(subject, path, sha256, len(media), encode_voice(media)))
         identity = canonical_sha256([facts, [[row.subject, row.path, row.sha256] for row in rows]])
-        chunk = _Chunk(len(chunks), (), identity)
-        write_shard(out / chunk.file, rows, facts={"chunk": identity, "failures": []})
-        chunks.append(chunk)
-        shards.append(Shard(out / chunk.file))
-    return _finish(out, chunks, shards, facts=facts, name=name, conflicts=[])
-
-
-def _claim(out: Path, facts: Mapping[str, Any], *, name: str, force: bool) -> None:
-    """Make the folder ours and say in its index what it is becoming; refuse what is something else."""
-    arrow()  # a missing extra is said before any work
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        there = {path.name for path in out.iterdir()}
-    except OSError as error:
-        msg = f"{out}: no folder for a prepared set ({error.strerror or error}); name another with -o"
-        raise StorageError(msg) from error
-    if INDEX_FILE in there:
-        before = read_index(out)
-        asked = {**facts, "name": name}
-        other = [key for key in asked if before.get(key) != asked[key]]
-        if not other:
-            return
-        if not force:
-            was = ", ".join(f"{key} {_differing(before.get(key), asked[key])}" for key in other)
-            msg = f"{out}: was prepared with other settings ({was}); name another folder, or --force to make it anew"
-            raise UsageError(msg)
-    elif there:
-        msg = f"{out}: holds other things ({min(there)}): name an empty folder, or one that is not there yet"
-        raise UsageError(msg)
-    _write_index(out, {**facts, "name": name, "complete": False})
-
-
-def _differing(before: Any, now: Any) -> str:
-    """What differs, in words: of tables only the keys that do."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        return ", ".join(f"{key} {before.get(key)!r}, now {now.get(key)!r}" for key in keys)
-    return f"{before!r}, now {now!r}"
+        file = out / file_of(len(shards))
+        write_shard(file, rows, facts={"chunk": identity, "failures": []})
+        shards.append(Shard(file))
+    return finish(out, shards, facts=facts, name=name, conflicts=[])
 
 
 def _chunks(
@@ -292,7 +250,7 @@ def _make(
         got = next(extracted)
         path = _relative(entry.path, root)
         if got.failure is not None:
-            failures.append((entry.subject_id, path, got.failure.value, got.message))
+            failures.append((entry.subject_id, path, got.failure.value, _readable(got.message)))
             continue
         rows.append(
             Row(
@@ -309,49 +267,12 @@ def _make(
     return Shard(out / chunk.file)
 
 
-def _finish(
-    out: Path,
-    chunks: Sequence[_Chunk],
-    shards: Sequence[Shard],
-    *,
-    facts: Mapping[str, Any],
-    name: str,
-    conflicts: Sequence[tuple[str, str, str, str]],
-) -> PreparedSet:
-    """Write the list of failures, then the index: from then on the set is whole."""
-    failed = [tuple(row) for shard in shards for row in shard.facts["failures"]] + list(conflicts)
-    counts = dict(Counter(reason for _, _, reason, _ in failed).most_common())
-    if not any(len(shard) for shard in shards):
-        why = ", ".join(f"{reason}: {count}" for reason, count in counts.items()) or "there are no files"
-        msg = f"{name}: no file gave a sample ({why})"
-        raise InsufficientTrialsError(msg)
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("file", "reason", "subject", "message"))
-    table.writerows((path, reason, subject, message) for subject, path, reason, message in failed)
-    write_file(out / FTA_FILE, text.getvalue().encode(errors="replace"))
-    listed = [
-        {"file": chunk.file, "rows": len(shard), "chunk": chunk.sha256}
-        for chunk, shard in zip(chunks, shards, strict=True)
-    ]
-    for stale in set(out.glob(SHARDS)) - {out / chunk.file for chunk in chunks}:
-        stale.unlink()
-    index = {
-        **facts, "name": name, "complete": True, "shards": listed, "failures": counts,
-        "samples": sum(map(len, shards)), "sha256": rows_sha256(facts, shards),
-    }  # fmt: skip
-    _write_index(out, index)
-    return PreparedSet.open(out)
-
-
-def _write_index(out: Path, index: Mapping[str, Any]) -> None:
-    head = {"format": FORMAT, "version": VERSION, "verify": __version__}
-    write_file(
-        out / INDEX_FILE, (json.dumps({**head, **index}, ensure_ascii=False, indent=1) + "\n").encode()
-    )
-
-
 def _relative(path: Path, root: Path | None) -> str:
     if root is not None and path.is_relative_to(root):
-        return path.relative_to(root).as_posix()
-    return str(path)
+        return _readable(path.relative_to(root).as_posix())
+    return _readable(str(path))
+
+
+def _readable(text: str) -> str:
+    """Text that can be written: file names need not be UTF-8."""
+    return text.encode(errors="replace").decode()
