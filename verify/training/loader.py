@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from verify.capture import usable_cpus
 from verify.errors import DataError, EnvironmentProblemError, StorageError, UsageError, VerifyError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Loader:
         crop_samples: voices: length of the stretch of each sample; shorter ones are repeated. None for faces.
         seed: of the crops.
         epoch: of the crops.
-        workers: reading processes; 0 reads in this one.
+        workers: reading processes, no more than there are processors; 0 reads in this one.
         pin: whether batches come in page-locked memory (training on a GPU).
 
     Raises:
@@ -101,6 +102,7 @@ class Loader:
         if crop_samples is not None and crop_samples < 1:
             msg = f"crop_samples must be at least 1, not {crop_samples}"
             raise UsageError(msg)
+        workers = min(workers, usable_cpus())
         self._order = _Order(batches, epoch)
         self._torch: DataLoader[Any] | None = DataLoader(
             _Reader(data, crop_samples=crop_samples, seed=seed),
@@ -138,8 +140,8 @@ class Loader:
             if "DataLoader worker" not in str(error):
                 raise
             msg = (
-                "a process that reads training samples was killed, most likely for want of memory: lower "
-                "data.workers (or the batch)"
+                "a process that reads training samples was killed, most likely for want of memory or of shared "
+                "memory (/dev/shm): lower data.workers or the batch, or give the machine more"
             )
             raise EnvironmentProblemError(msg) from error
 

@@ -118,6 +118,12 @@ def test_batches_are_the_same_whoever_reads_them(tmp_path, modality) -> None:
     assert here[0].media[0].float().std() > 1
 
 
+def test_more_readers_than_processors_are_not_started(recwarn) -> None:
+    with loader.Loader(Made("face", [1] * 4), [[0, 1]], workers=10_000) as one:
+        assert one._torch.num_workers <= (os.cpu_count() or 1)
+    assert not recwarn.list
+
+
 def test_an_epoch_that_is_left_early_leaves_nothing_behind() -> None:
     data = Made("face", [1] * 64)
     with loader.Loader(data, [[i] for i in range(64)], workers=2) as one:
@@ -151,7 +157,7 @@ def test_a_sample_that_cannot_be_read_is_named(workers, error, kind, words) -> N
 
 
 def test_a_reader_that_is_killed_is_an_error_with_a_way_out() -> None:
-    with pytest.raises(EnvironmentProblemError, match=r"lower data\.workers"):
+    with pytest.raises(EnvironmentProblemError, match=r"shared memory.*lower data\.workers"):
         batches_of(Made("voice", [50] * 6, broken=4), [[1, 2], [3, 4], [5, 0]], crop=10, workers=1)
 
 

@@ -163,6 +163,25 @@ def test_what_cannot_be_made_is_refused(contract, augment, options, words) -> No
         make_pipeline(contract, augment, **options)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("modality", ["face", "voice"])
+def test_on_a_gpu_the_same_is_drawn_and_nothing_waits(modality) -> None:
+    noisy = ("speed", "noise", "room", "grain", "occlusion")
+    table = {name: 1.0 for name in ALL[modality] if name not in noisy}
+    here, there = pipeline_of(modality, table), pipeline_of(modality, ALL[modality]).cuda()
+    batch = batch_of(modality)
+    assert torch.allclose(
+        pipeline_of(modality, table).cuda()(batch.to("cuda"), 3)[0].cpu(), here(batch, 3)[0], atol=2
+    )
+    pinned = batch.pin_memory()
+    there(pinned.to("cuda"), 0)  # constants are sent once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        there(pinned.to("cuda"), 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 # who they are
 
 

@@ -15,6 +15,8 @@ from torch.nn import functional as F  # noqa: N812  as everyone writes it
 
 from verify.training.augment.kinds import Augmentation, Scene, Span, require_span
 
+Table = tuple[tuple[float, ...], ...]
+
 BLOCK = 8  # of JPEG
 # Tables K.1 and K.2 of ITU-T T.81 (JPEG), for quality 50 as the Independent JPEG Group scales them.
 LUMINANCE = (
@@ -126,7 +128,7 @@ class Jpeg(Augmentation):
 
 def compressed(photos: Tensor, quality: Tensor) -> Tensor:
     """(M, 3, H, W) in 0..255, H and W multiples of 16, each through JPEG of its (M,) whole-number quality."""
-    to_ycc, from_ycc = (torch.tensor(matrix, device=photos.device) for matrix in (TO_YCC, FROM_YCC))
+    to_ycc, from_ycc = (_constant(matrix, photos.device) for matrix in (TO_YCC, FROM_YCC))
     ycc = torch.einsum("ij,mjhw->mihw", to_ycc, photos.round()).round()
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)[:, None, None, None]  # noqa: PLR2004
     luma = _quantised(ycc[:, :1] - 128, LUMINANCE, scale) + 128
@@ -136,11 +138,10 @@ def compressed(photos: Tensor, quality: Tensor) -> Tensor:
     return rgb.round().clamp(0.0, 255.0)
 
 
-def _quantised(planes: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:
+def _quantised(planes: Tensor, table: Table, scale: Tensor) -> Tensor:
     """(M, C, H, W) through the cosine transform, rounding to multiples of the table, and back."""
     rows, columns = (_cosines(side, planes.device) for side in planes.shape[2:])
-    steps = torch.tensor(table, dtype=torch.float32, device=planes.device)
-    steps = steps.repeat(planes.shape[2] // BLOCK, planes.shape[3] // BLOCK)
+    steps = _constant(table, planes.device).repeat(planes.shape[2] // BLOCK, planes.shape[3] // BLOCK)
     steps = ((steps * scale + 50) / 100).floor().clamp(1.0, 255.0)
     whole = (_along_both(planes, rows, columns) / steps).round() * steps
     return _along_both(whole, rows.mT, columns.mT)
@@ -158,6 +159,12 @@ def _gaussians(sigma: Tensor, side: int) -> Tensor:
     place = torch.arange(side, device=sigma.device, dtype=torch.float32)
     distance = (place[:, None] - place) / sigma[:, None, None]
     return (-0.5 * distance.square()).softmax(dim=2)
+
+
+@cache
+def _constant(table: Table, device: torch.device) -> Tensor:
+    """A table on the device: sent once, for every sending waits for the device."""
+    return torch.tensor(table, dtype=torch.float32).to(device)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SYNTHESISED = ("coloured", "babble")
 MAX_VOICES = 5
 MAX_RESPONSE_S = 1.0
-DECAY = 3 * np.log(10)  # amplitude falls by 60 dB over the reverberation time
+DECAY = 3 * math.log(10)  # amplitude falls by 60 dB over the reverberation time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
