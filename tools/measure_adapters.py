@@ -1,7 +1,7 @@
 """What adapters gain on people they never saw: repeated identity-disjoint splits, each with paired bounds.
 
 Run: python tools/measure_adapters.py PEOPLE --model sface [--model sface+dlib] [--adapter wccn ...] [--repeats 10]
-     [--also MORE_PEOPLE ...] [--only-also] [--json FILE]
+     [--replicates 200] [--also MORE_PEOPLE ...] [--only-also] [--json FILE]
 
 In each repeat half of the subjects of PEOPLE are learnt from (with all of --also, or with --only-also by these
 alone), and the others are measured. Settings are chosen inside the training half. For each adapter: mean over
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--also", type=Path, action="append", default=[])
     parser.add_argument("--only-also", action="store_true")
+    parser.add_argument("--replicates", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
@@ -79,7 +80,7 @@ def measured(model: str, asked: argparse.Namespace) -> dict[str, Any]:
                 BEFORE: Affine.identity(test.vectors.shape[1]).apply(test.vectors),
                 AFTER: fitted.affine.apply(test.vectors),
             }
-            result = before_and_after(test, vectors=vectors, seed=repeat, replicates=200)
+            result = before_and_after(test, vectors=vectors, seed=repeat, replicates=asked.replicates)
             found.setdefault(kind, []).append(
                 result | {"setting": dict(fitted.setting), "placement": str(fitted.placement), "s": took}
             )
