@@ -53,7 +53,9 @@ def small(name: str):
 
 @pytest.mark.parametrize("name", ["campplus", "ge2e", "inception"])
 def test_encoders_give_unit_embeddings_and_train_every_weight(name) -> None:
-    net, batch, dim = (make(name), torch.randn(3, 3, 96, 96), 512) if name == "inception" else small(name)
+    net, batch, dim = (
+        (make(name), torch.rand(3, 3, 96, 96) * 255, 512) if name == "inception" else small(name)
+    )
     embedding = net(batch)
     assert embedding.shape == (3, dim)
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))

@@ -59,8 +59,9 @@ class _BranchlessPReLU(torch.autograd.Function):
         slope = slopes.to(x.dtype).reshape(-1, *([1] * (x.ndim - 2)))
         above = torch.ops.aten.threshold_backward(gradient, x, 0)  # the gradient where x > 0, else 0
         below = gradient - above
-        of_slopes = (below * x).flatten(2).sum(2).sum(0, dtype=torch.float32)  # (C,)
-        return above.addcmul_(below, slope), of_slopes.to(slopes.dtype)
+        product = below * x
+        by_row = product if product.ndim == 2 else product.flatten(2).sum(2)  # noqa: PLR2004  (B, C)
+        return above.addcmul_(below, slope), by_row.sum(0, dtype=torch.float32).to(slopes.dtype)
 
 
 class PixelScale(nn.Module):
