@@ -82,7 +82,7 @@ def test_from_photos_to_a_bundle_of_two_views_that_the_engine_takes(
 @pytest.mark.models
 @pytest.mark.media
 def test_a_graph_that_computes_something_else_is_not_written(
-    people: Path, models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: Runner
+    people: Path, models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from verify.training.adapters import bundle
 
