@@ -44,11 +44,14 @@ def small_set(
 
 
 def small_recipe(prepared: Path, split: Path, **sections: Any) -> Recipe:
-    """A recipe that trains a narrow MobileFaceNet in seconds; sections are merged over it."""
+    """A recipe that trains a narrow MobileFaceNet in seconds; sections are merged over it.
+
+    A section replaces the values that it names; ``model`` is replaced as a whole.
+    """
     table: dict[str, Any] = {
         "name": "small",
         "modality": "face",
-        "data": {"sets": [{"prepared": str(prepared), "split": str(split)}], "workers": 0},
+        "data": {"sets": [{"prepared": str(prepared), "split": str(split)}], "workers": 0, "crop_s": 0.5},
         "model": {"network": "mobilefacenet", "dim": 32, "options": {"width": 0.25}},
         "objective": [{"name": "arcface", "margin_rad": 0.2, "scale": 16.0}],
         "sampler": {"batch": 24},
@@ -57,5 +60,6 @@ def small_recipe(prepared: Path, split: Path, **sections: Any) -> Recipe:
         "run": {"precision": "fp32"},
     }
     for name, values in sections.items():
-        table[name] = {**table[name], **values} if isinstance(values, dict) and name in table else values
+        merged = isinstance(values, dict) and name in table and name != "model"
+        table[name] = {**table[name], **values} if merged else values
     return check(build(Recipe, table, where="small"), where="small")

@@ -23,7 +23,7 @@ from verify.training.gradient_cache import cached_backward
 from verify.training.loader import Loader
 from verify.training.optimisers import clip, set_lr
 from verify.training.parts import Parts, assemble
-from verify.training.run import Run
+from verify.training.run import Run, check_free
 from verify.training.schedule import LARGE_MARGIN
 from verify.training.stopping import stop_signals
 
@@ -62,6 +62,7 @@ def train(
         StorageError: the disk is full; the last checkpoint is whole.
         KeyboardInterrupt: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
+    check_free(run_dir, resume=resume)
     world = distributed.start(device)
     try:
         _settings(recipe, world.device)

@@ -76,9 +76,7 @@ class Run:
             UsageError: there is a run and `resume` is not asked for, or it is of another recipe or data.
             StorageError: the folder cannot be written.
         """
-        if (run_dir / RECIPE).exists() and not resume:
-            msg = f"{run_dir} holds a run already: go on with --resume, or name another folder with -o"
-            raise UsageError(msg)
+        check_free(run_dir, resume=resume)
         found = checkpoints.newest(run_dir)
         course, step = (Course(), 0) if found is None else _restored(found, parts)
         distributed.barrier()  # everybody has looked before anything is written
@@ -268,6 +266,17 @@ class Run:
     def _tell(self, progress: Progress) -> None:
         if self.parts.world.is_main:
             self._on_progress(progress)
+
+
+def check_free(run_dir: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds a run which is not to be resumed.
+
+    Raises:
+        UsageError: says how to go on.
+    """
+    if (run_dir / RECIPE).exists() and not resume:
+        msg = f"{run_dir} holds a run already: go on with --resume, or name another folder with -o"
+        raise UsageError(msg)
 
 
 def _claim(run_dir: Path, *, recipe: Any) -> None:
