@@ -141,16 +141,14 @@ def main() -> None:
         print(json.dumps({"plan": plan, "rows": rows}, indent=2))
         return
     print(f"batch {options.batch}, {options.identities} identities, {options.dim}-d, {options.device}")
-    print(
-        f"{'objective':18} {'ours ms':>9} {'library ms':>11} {'ratio':>6} {'ours MiB':>9} {'library MiB':>12} {'ratio':>6}"
-    )
+    heads = ("ours ms", "library ms", "ratio", "ours MiB", "library MiB", "ratio")
+    print(f"{'objective':18}" + "".join(f"{head:>13}" for head in heads))
     for name, sides in rows.items():
-        ours, library = (sides[side] for side in SIDES)
-        print(
-            f"{name:18} {1e3 * ours['seconds']:9.1f} {1e3 * library['seconds']:11.1f} "
-            f"{library['seconds'] / ours['seconds']:6.2f} {ours['bytes'] / 2**20:9.1f} {library['bytes'] / 2**20:12.1f} "
-            f"{library['bytes'] / max(1, ours['bytes']):6.2f}"
-        )
+        cells = []
+        for unit, factor in (("seconds", 1e3), ("bytes", 2**-20)):
+            ours, library = (max(sides[side][unit] * factor, 1e-9) for side in SIDES)
+            cells += [f"{ours:.1f}", f"{library:.1f}", f"{library / ours:.2f}"]
+        print(f"{name:18}" + "".join(f"{cell:>13}" for cell in cells))
 
 
 if __name__ == "__main__":

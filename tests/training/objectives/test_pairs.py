@@ -233,16 +233,21 @@ def test_a_batch_that_teaches_nothing(name):
         make_objective(name, dim=DIM, identities=9)(*drawn([5, 5, 5]))
 
 
-def test_a_later_batch_without_mates_is_zero():
-    for name in ("triplet", "supcon", "infonce", "siamese"):
-        objective = make_objective(name, dim=DIM, identities=9)
-        objective(*drawn(MANY))
-        raw, labels = drawn([0, 1, 2, 3])
-        loss = objective(raw, labels)
-        (grad,) = torch.autograd.grad(loss, raw)
-        assert torch.isfinite(grad).all()
-        if name != "siamese":  # its non-mated pairs still say something
-            assert float(loss.detach()) == 0.0
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3], [5, 5, 5], [5], []])
+@pytest.mark.parametrize(
+    "name", ["triplet", "triplet_semi_hard", "supcon", "infonce", "siamese", "multi_similarity"]
+)
+def test_a_later_batch_that_teaches_nothing_does_no_harm(name, labels):
+    name, _, how = name.partition("_") if name.startswith("triplet") else (name, "", "")
+    objective = make_objective(name, dim=DIM, identities=9, **({"mining": how} if how else {}))
+    objective(*drawn(MANY))
+    raw, labels = drawn(labels)
+    loss = objective(raw, labels.long())
+    (grad,) = torch.autograd.grad(loss, raw)
+    assert torch.isfinite(loss)
+    assert torch.isfinite(grad).all()
+    if name in ("triplet", "infonce"):
+        assert float(loss.detach()) == 0.0
 
 
 @pytest.mark.parametrize(
