@@ -234,4 +234,4 @@ def _smaller(
         samples = ProofSamples.of_prepared(
             options.ranges_from, like=unseen, recipe=trained.recipe, most=RANGE_SAMPLES
         )
-    return integer(graph, samples.one_by_one())
+    return integer(graph, samples.one_by_one(), modality=trained.network.modality)
