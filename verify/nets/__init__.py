@@ -1,6 +1,7 @@
 """Backbones in torch: tensors in, tensors out, no files, no devices, no printing.
 
-Each module holds one published network under the names of its published state dict, loaded
-strictly. They are what training starts from, and what a converted bundle must agree with. All
-encoders end in an embedding of unit L2 norm; nothing here is imported at inference.
+Each module holds one network, those with published weights under the names of their state dicts, loaded
+strictly. `verify.nets.registry` makes them by name. Encoders have ``raw(x)``, what objectives take, and
+``forward(x)``, the same at unit L2 norm; what they take is what the runtime gives a bundle: pixels of
+0..255, or Kaldi features. Nothing here is imported at inference.
 """
