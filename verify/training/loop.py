@@ -129,9 +129,9 @@ def update(
         losses.append(loss)
     distributed.average_gradients(parts.objectives.replicated())
     norm = clip(
-        itertools.chain(parts.net.parameters(), parts.objectives.parameters()),
+        itertools.chain(parts.net.parameters(), parts.objectives.replicated()),
+        sharded=parts.objectives.sharded(),
         max_norm=recipe.run.clip_norm,
-        sharded_square=_others_square(parts),
     )
     parts.optimiser.step()
     parts.optimiser.zero_grad(set_to_none=True)
@@ -247,17 +247,6 @@ def _exchange(forward: nn.Module, *, now: bool) -> AbstractContextManager[Any]:
     if now or not isinstance(forward, nn.parallel.DistributedDataParallel):
         return contextlib.nullcontext()
     return forward.no_sync()  # type: ignore[no-any-return, unused-ignore]
-
-
-def _others_square(parts: Parts) -> Tensor | None:
-    """Squared gradient norm of the shards that other processes hold."""
-    grads = [parameter.grad for parameter in parts.objectives.sharded() if parameter.grad is not None]
-    if parts.world.size == 1 or not parts.objectives.sharded():
-        return None
-    own = torch.stack([grad.square().sum() for grad in grads]).sum()
-    every = own.clone()
-    torch.distributed.all_reduce(every)
-    return every - own
 
 
 def _mixed(seed: int, rank: int, number: int) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from verify.errors import UsageError
+from verify.training import distributed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -94,23 +95,34 @@ def restore_state(
 
 @torch.no_grad()
 def clip(
-    parameters: Iterable[nn.Parameter], *, max_norm: float, sharded_square: Tensor | None = None
+    replicated: Iterable[nn.Parameter], *, sharded: Iterable[nn.Parameter] = (), max_norm: float
 ) -> Tensor:
     """Scale gradients down to an L2 norm of at most `max_norm` (0: leave them); return the norm before. No waiting.
 
+    The norm is the same number on every process, to the last bit: else their copies of the network would drift apart.
+
     Args:
-        parameters: all of this process.
+        replicated: parameters that all processes have alike, their gradients averaged.
+        sharded: parameters of this process alone; with several processes a collective call if there are any.
         max_norm: of all gradients together.
-        sharded_square: what other processes' shards add to the square of the norm.
     """
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    square = torch.stack(torch._foreach_norm(grads)).square().sum()  # noqa: SLF001  one kernel for all
-    if sharded_square is not None:
-        square = square + sharded_square
+    grads = [parameter.grad for parameter in replicated if parameter.grad is not None]
+    own = [parameter.grad for parameter in sharded if parameter.grad is not None]
+    square = _square(grads)
+    if own:
+        shards = _square(own)
+        if distributed.size() > 1:
+            torch.distributed.all_reduce(shards)
+        square = square + shards
     norm = square.sqrt()
     if max_norm > 0:
-        torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+        torch._foreach_mul_([*grads, *own], (max_norm / (norm + 1e-6)).clamp(max=1.0))
     return norm
+
+
+def _square(grads: list[Tensor]) -> Tensor:
+    """Squared L2 norm of all of them, in one kernel."""
+    return torch.stack(torch._foreach_norm(grads)).square().sum()  # noqa: SLF001
 
 
 def check_precision(recipe: Recipe, device: torch.device) -> None:
