@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verify.data.splits import CALIBRATION, TEST, part_of, read_split, split_subjects, write_split
+from verify.data.splits import CALIBRATION, PARTS, TEST, part_of, read_split, split_subjects, write_split
 from verify.errors import ManifestError, UsageError
 
 IDS = st.text(st.characters(categories=("L", "N", "P", "Zs")), min_size=1, max_size=12)
@@ -80,7 +80,20 @@ def test_edits_by_hand_are_refused(tmp_path):
             read_split(path)
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in COMMITTED if ".training" in path.name], ids=lambda path: path.stem
+)
+def test_committed_training_lists_part_everybody_of_the_set(path):
+    split = read_split(path)
+    halves = read_split(path.with_name(path.name.replace(".training", "")))
+    assert set(split.parts) == set(halves.parts)
+    assert set(split.parts.values()) <= set(PARTS)
+    assert split.subjects(TEST)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in COMMITTED if ".training" not in path.name], ids=lambda path: path.stem
+)
 def test_committed_lists_are_what_the_rule_gives(path):
     split = read_split(path)
     assert split.parts == split_subjects(split.parts, name=split.name, seed=split.seed).parts
