@@ -193,12 +193,17 @@ def check_same_run(
 
 
 def git_revision() -> str:
-    """Revision of this source, with ``+`` behind it if there are changes; empty where it is no checkout."""
-    here = Path(verify.__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    """Revision of this source, with ``+`` behind it if there are changes; empty where it is no checkout of verify."""
+    source = Path(verify.__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(source.parent), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+        return done.stdout.strip()
+
     with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
-        return done.stdout.strip() if done.returncode == 0 else ""
+        git("ls-files", "--error-unmatch", source.name)  # installed inside another project's checkout?
+        return git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
     return ""
 
 
