@@ -41,6 +41,11 @@ def freeze(net: nn.Module, prefixes: Sequence[str]) -> tuple[nn.Module, ...]:
     )
 
 
+def normalisations(net: nn.Module) -> tuple[nn.Module, ...]:
+    """Modules that gather statistics over batches; in eval mode they normalise with what they have gathered."""
+    return tuple(module for module in net.modules() if getattr(module, "running_mean", None) is not None)
+
+
 def make_optimiser(
     section: OptimiserSection, net: nn.Module, objectives: nn.Module, *, device: torch.device
 ) -> torch.optim.Optimizer:

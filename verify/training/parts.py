@@ -16,7 +16,7 @@ from verify.nets.registry import find_network, make_network
 from verify.training import distributed
 from verify.training.averaging import Average
 from verify.training.objectives import make_objective
-from verify.training.optimisers import check_precision, freeze, make_optimiser
+from verify.training.optimisers import check_precision, freeze, make_optimiser, normalisations
 from verify.training.pipeline import make_pipeline
 from verify.training.samplers import make_sampler
 from verify.training.schedule import LARGE_MARGIN, MAIN, Plan
@@ -212,6 +212,8 @@ def assemble(recipe: Recipe, *, world: World) -> Parts:
     net = make_network(network.name, dim=recipe.model.dim, **recipe.model.options)
     initial = _first_weights(net, recipe.model.initial, network=network.name)
     frozen = freeze(net, recipe.model.freeze)
+    if recipe.model.freeze_statistics:
+        frozen += normalisations(net)
     layout = (
         torch.channels_last
         if recipe.run.channels_last and network.modality == "face"

@@ -62,6 +62,8 @@ class ModelSection:
         initial: ``""`` for random weights, ``"published"`` for those of the registry's model of this network, else a
             path: a run's folder, a ``.safetensors`` or a ``.pt``/``.pth`` state dict.
         freeze: prefixes of parameter names that stay as they are (batch statistics there too).
+        freeze_statistics: keep the running statistics of batch normalisation, and normalise with them: for
+            fine-tuning, where a batch of few people is no sample of everybody. Needs `initial`.
         options: further arguments of the network, for example ``width = 0.5``.
     """
 
@@ -69,6 +71,7 @@ class ModelSection:
     dim: int = 0
     initial: str = ""
     freeze: tuple[str, ...] = ()
+    freeze_statistics: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -172,7 +175,7 @@ class ValidationSection:
         metric: what chooses the best checkpoint and stops: ``eer``, ``fnmr_at_fmr_1e-2``, ``fnmr_at_fmr_1e-3``
             or ``recall_at_1``.
         patience: validations without a better value after which training stops; 0 never stops.
-        max_samples: of the validation subjects; 0 takes all.
+        max_samples: of the validation subjects; 0 takes as many as are ever compared, 10 000.
         crop_s: voices: seconds from the beginning of each sample.
     """
 
@@ -257,6 +260,12 @@ def check(recipe: Recipe, *, where: str) -> Recipe:
             "sampler",
             plain(sampler),
             "either batch, or identities and samples",
+        ),
+        (
+            recipe.model.freeze_statistics and not recipe.model.initial,
+            "model, freeze_statistics",
+            True,
+            "false without `initial`: random weights have no statistics yet",
         ),
         (sampler.views not in (1, 2), "sampler, views", sampler.views, "1 or 2"),
         (schedule.epochs < 1, "schedule, epochs", schedule.epochs, "at least 1"),
