@@ -125,3 +125,50 @@ def test_a_factor_of_one_changes_no_width() -> None:
     from verify.nets.encoder import scaled
 
     assert [scaled(80, width) for width in (1.0, 0.5, 0.33, 0.001)] == [80, 40, 24, 8]
+
+
+@pytest.mark.parametrize("stride", [2, (2, 1), 1])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_thinned_convolution_is_torchs(stride, precision) -> None:
+    from verify.nets.encoder import Thinned
+
+    torch.manual_seed(6)
+    ours, theirs = Thinned(8, 16, stride=stride), torch.nn.Conv2d(8, 16, 1, stride=stride, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    x, dtype = torch.randn(2, 8, 9, 7), getattr(torch, precision)
+    found = []
+    for layer in (ours, theirs):  # torch's own does not survive channels_last here
+        own = x.clone().requires_grad_()
+        with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
+            y = layer(own)
+        y.float().square().sum().backward()
+        found.append((y.detach(), own.grad, layer.weight.grad))
+    near = {} if dtype is torch.float32 else {"atol": 0.1, "rtol": 0.05}
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, **near)
+
+
+STEP = """
+import sys, torch
+from verify.nets.registry import make_network
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+net = make_network(sys.argv[1], dim=16, width=0.125, **({"size_px": 32} if "iresnet" in sys.argv[1] else {}))
+net = net.to(memory_format=torch.channels_last)
+shape = (4, 3, 32, 32) if "iresnet" in sys.argv[1] else (4, 48, 80)
+for _ in range(3):
+    x = torch.rand(shape)
+    net.raw(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x).square().sum().backward()
+assert all(bool(parameter.grad.isfinite().all()) for parameter in net.parameters())
+"""
+
+
+@pytest.mark.parametrize("network", ["iresnet18", "resnet34_asp"])
+def test_eight_channels_in_channels_last_survive_a_backward_pass(network) -> None:
+    """In a process of its own: what goes wrong here is memory."""
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", STEP, network], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

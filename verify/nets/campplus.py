@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from verify.nets.encoder import Encoder, in_float32, scaled
+from verify.nets.encoder import Encoder, Thinned, in_float32, scaled
 
 SEGMENT = 100  # frames of local context: two seconds
 
@@ -105,7 +105,7 @@ class Residual(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.shortcut = nn.Sequential()
         if stride != 1:
-            self.shortcut.append(nn.Conv2d(width, width, 1, stride=(stride, 1), bias=False))
+            self.shortcut.append(Thinned(width, width, stride=(stride, 1)))
             self.shortcut.append(nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -64,6 +64,21 @@ class _BranchlessPReLU(torch.autograd.Function):
         return above.addcmul_(below, slope), by_row.sum(0, dtype=torch.float32).to(slopes.dtype)
 
 
+class Thinned(nn.Conv2d):
+    """A 1x1 convolution with a stride, without bias: of the places that it keeps alone.
+
+    The same weights, state dict and values as `torch.nn.Conv2d` of kernel 1. It leaves places out first: torch's
+    own backward pass over 8 channels in channels_last with a stride writes beyond its memory on a CPU (torch 2.11).
+    """
+
+    def __init__(self, channels: int, out: int, *, stride: int | tuple[int, int]) -> None:
+        super().__init__(channels, out, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, right = self.stride
+        return functional.conv2d(x[:, :, ::down, ::right], self.weight)
+
+
 class PixelScale(nn.Module):
     """Pixels of 0..255 to (x - `mean`) / `scale`, in float32; the runtime's inputs stay pixels."""
 

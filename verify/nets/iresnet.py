@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from verify.nets.encoder import Encoder, PixelScale, PReLU, in_float32, initialise, scaled
+from verify.nets.encoder import Encoder, PixelScale, PReLU, Thinned, in_float32, initialise, scaled
 
 CHANNELS = (64, 128, 256, 512)
 STRIDE = 16  # of the last map
@@ -85,9 +85,7 @@ class Unit(nn.Module):
         self.bn3 = nn.BatchNorm2d(out)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out)
-            )
+            self.downsample = nn.Sequential(Thinned(channels, out, stride=stride), nn.BatchNorm2d(out))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.prelu(self.bn2(self.conv1(self.bn1(x))))

@@ -21,7 +21,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from verify.nets.encoder import Encoder, in_float32, initialise, scaled
+from verify.nets.encoder import Encoder, Thinned, in_float32, initialise, scaled
 from verify.nets.pooling import AttentiveStatistics
 
 # (blocks, channels, stride of the first)
@@ -80,7 +80,7 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(out)
         self.shortcut = nn.Sequential()
         if stride != 1 or channels != out:
-            self.shortcut.append(nn.Conv2d(channels, out, 1, stride=stride, bias=False))
+            self.shortcut.append(Thinned(channels, out, stride=stride))
             self.shortcut.append(nn.BatchNorm2d(out))
 
     def forward(self, x: Tensor) -> Tensor:

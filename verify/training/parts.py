@@ -220,8 +220,6 @@ def assemble(recipe: Recipe, *, world: World) -> Parts:
         else torch.preserve_format
     )
     net = net.to(world.device, memory_format=layout)
-    if any(section.options.get("sharded") for section in recipe.objective):
-        torch.manual_seed(recipe.seed + 1 + world.rank)  # other classes, other centres
     objectives = Objectives(
         recipe.objective,
         dim=int(getattr(net, "dim", network.dim)),
@@ -254,11 +252,15 @@ def assemble(recipe: Recipe, *, world: World) -> Parts:
     )
 
 
-def agree_on_buffers(net: nn.Module) -> None:
-    """Average the running statistics that every process has made from its own share; a collective call."""
+def agree_on_buffers(parts: Parts) -> None:
+    """Average the running statistics that every process has made from its own share; a collective call.
+
+    Those of the averaged network, too: it is embedded by all processes and written down by the first alone.
+    """
     if distributed.size() == 1:
         return
-    for buffer in net.buffers():
+    averaged = () if parts.average is None else parts.average.net.buffers()
+    for buffer in itertools.chain(parts.net.buffers(), averaged):
         if buffer.is_floating_point():
             torch.distributed.all_reduce(buffer)
             buffer.div_(distributed.size())

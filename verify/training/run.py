@@ -139,7 +139,7 @@ class Run:
         Before the first step, too: the first weights are what training has to beat.
         """
         self._read()
-        agree_on_buffers(self.parts.net)
+        agree_on_buffers(self.parts)
         plan, course, section = self.parts.plan, self.course, self.parts.recipe.validation
         epoch = plan.epoch_of(self.step)
         is_due = epoch % section.every_epochs == 0 or self.step in (plan.main_steps, plan.steps)
@@ -167,7 +167,7 @@ class Run:
             StorageError: the disk is full; the checkpoint before is whole.
         """
         self._read()
-        agree_on_buffers(self.parts.net)
+        agree_on_buffers(self.parts)
         parts = self.parts
         saved = checkpoints.save(
             self.run_dir,

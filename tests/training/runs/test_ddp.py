@@ -58,10 +58,11 @@ def runs(voices, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("two")
     data = ["--data", str(voices[0]), "--split", str(voices[1]), "--device", "cpu"]
     jobs = []
-    for name, sharded, chunk in (("plain", "false", 0), ("sharded", "true", 4)):
-        (folder / f"{name}.toml").write_text(
-            RECIPE.format(freeze=batch_norms(32), sharded=sharded, chunk=chunk)
-        )
+    for name, freeze, sharded, chunk in (
+        ("plain", batch_norms(32), "false", 0),
+        ("sharded", [], "true", 4),
+    ):
+        (folder / f"{name}.toml").write_text(RECIPE.format(freeze=freeze, sharded=sharded, chunk=chunk))
         jobs.append({"arguments": [str(folder / f"{name}.toml"), *data, "-o", str(folder / name)]})
     again = [str(folder / "sharded.toml"), *data, "-o", str(folder / "again")]
     jobs += [{"arguments": again}, {"arguments": [*again, "--resume"], "forget": str(folder / "again")}]
@@ -102,6 +103,8 @@ def test_every_process_resumes_its_own_class_centres(runs) -> None:
     assert [line["step"] for line in read_log(runs["again"]) if line["event"] == "resume"] == [3]
     assert again["files"] == whole["files"]
     assert losses(runs["again"]) == losses(runs["sharded"])
+    # the averaged network's batch statistics are all processes', and all validate with the same
+    assert again["course"] == whole["course"]
 
 
 def test_shards_are_resumed_by_as_many_processes_only(runs, voices) -> None:

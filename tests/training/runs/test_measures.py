@@ -120,6 +120,21 @@ class TestValidation:
         assert found.recall_at_1 == pytest.approx(np.mean(hits))
         assert found.gap == pytest.approx(np.mean(mated) - np.mean(non_mated), abs=1e-5)
 
+    @pytest.mark.parametrize("order", ["together", "in turn"])
+    def test_a_collapse_recalls_no_more_than_guessing(self, order) -> None:
+        """Equal cosines are equal, wherever the mates stand."""
+        labels = np.repeat(np.arange(5), 4) if order == "together" else np.tile(np.arange(5), 4)
+        point = np.full((20, 3), 3**-0.5, np.float32)
+        assert compare(point, labels).recall_at_1 == pytest.approx(3 / 19)
+
+    def test_blocks_of_rows_change_nothing(self, monkeypatch) -> None:
+        labels = np.random.default_rng(1).integers(0, 7, 40)
+        points = np.random.default_rng(2).normal(size=(40, 6))
+        unit = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+        whole = compare(unit, labels).as_dict()
+        monkeypatch.setattr("verify.training.validation.ROWS", 7)
+        assert compare(unit, labels).as_dict() == pytest.approx(whole, abs=1e-6)
+
     def test_better_is_lower_but_for_recall(self) -> None:
         assert is_better(0.1, 0.2, metric="eer")
         assert is_better(0.2, 0.1, metric="recall_at_1")
