@@ -13,7 +13,7 @@ from verify.types import Capture, Modality, Reason, Template
 
 MODEL_ID = "ab" * 32
 DIM = 48
-CARD = SimpleNamespace(locator_name=None, input={"size_px": [112, 112]})
+CARD = SimpleNamespace(locator_name=None, sources=(), input={"size_px": [112, 112]})
 
 
 def write_people(root: Path, *, subjects: int, samples: int, failing: int = 0) -> Path:

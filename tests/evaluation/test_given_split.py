@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from tests.evaluation.people import PeopleCapturer, write_people
 from verify.cli import main
-from verify.data.splits import CALIBRATION, PARTS, TEST, Split, split_subjects, write_split
-from verify.errors import ManifestError, UsageError
+from verify.data.splits import CALIBRATION, PARTS, TEST, TRAIN, Split, split_subjects, write_split
+from verify.errors import DataError, ManifestError, UsageError
 from verify.evaluation.fused_job import run_fused_calibration
 from verify.evaluation.job import Method, run_calibration
+from verify.models.learnt_from import marks
 
 FRACTIONS = dict(zip(PARTS, (0.4, 0.1, 0.25, 0.25), strict=True))
 
@@ -156,3 +159,47 @@ def test_contradictions_are_said(verify, people, arguments, words, monkeypatch) 
     code, said = verify("evaluate", folder / "people", "--model", "face", "--no-report", *arguments)
     assert code in (2, 4)
     assert words in said
+
+
+def taught(people, subjects):
+    """A capturer of a model whose card says that it was trained on the first photo of these subjects."""
+    folder, _ = people
+    capturer = PeopleCapturer()
+    photos = [(name, (folder / "people" / name / "0.jpg").read_bytes()) for name in subjects]
+    hashes = [(name, hashlib.sha256(photo).hexdigest()) for name, photo in photos]
+    card = SimpleNamespace(**vars(capturer.bundle.card) | {"sources": ({"learnt_from": marks(hashes)},)})
+    capturer.bundle = SimpleNamespace(**vars(capturer.bundle) | {"card": card})
+    return capturer
+
+
+def test_people_whom_the_model_was_trained_on_are_refused_without_the_split(people) -> None:
+    folder, split = people
+    capturer = taught(people, split.subjects(TRAIN))
+    count = len(split.subjects(TRAIN))
+    with pytest.raises(DataError, match=rf"people was trained on {count} of these 80 subjects .*--split"):
+        run_calibration(capturer, [folder / "people"], targets=[0.2], method=Method(), keep_cache=False)
+    with pytest.raises(DataError, match="was trained on"):
+        run_fused_calibration(
+            [PeopleCapturer(), capturer],
+            [folder / "people"],
+            targets=[0.2],
+            method=Method(),
+            keep_cache=False,
+        )
+    assert calibrated(people, capturer).calibration.sets
+
+
+def test_another_split_that_lets_them_in_is_refused_too(people) -> None:
+    _, split = people
+    with pytest.raises(DataError, match="was trained on 1 of these"):
+        calibrated(people, taught(people, split.subjects(TEST)[:1]))
+
+
+def test_evaluating_them_is_allowed_and_told(people, monkeypatch, capsys) -> None:
+    folder, split = people
+    capturer = taught(people, split.subjects(TRAIN)[:1])
+    capturer.bundle.operating_points = lambda: ()
+    monkeypatch.setattr("verify.capture.Capturer.open", lambda *_, **__: capturer)
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(folder / "people"), "--model", "people", "--no-cache", "--no-report"])
+    assert "people was trained on 1 of these 80 subjects" in capsys.readouterr().out

@@ -140,8 +140,10 @@ def _run(argv: list[str], *, as_json: bool) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as leave:
         return leave.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        message = "interrupted: everything acknowledged so far is kept; run the same command to go on"
+    except (click.exceptions.Abort, KeyboardInterrupt) as stop:
+        message = (
+            str(stop) or "interrupted: everything acknowledged so far is kept; run the same command to go on"
+        )
         return _fail("Interrupted", message, EXIT_INTERRUPTED, as_json=as_json)
     except click.ClickException as error:
         with suppress(OSError):

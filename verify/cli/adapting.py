@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from verify.cli.adapting_results import facts_of, show_rates, split_file, write
-from verify.cli.output import print_json
+from verify.cli.output import model_argument, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,9 +71,10 @@ def _show_written(payload: Mapping[str, Any], parity: Mapping[str, Any]) -> None
         f"written to {payload['path']} (model_id {payload['model_id'][:12]}); graph and encoders agree within "
         f"{parity['max_cosine_difference']:.1g} of cosine on {parity['samples']} samples"
     )
-    splits = "".join(f" --split {path}" for path in payload["splits"])
+    splits = "".join(f" --split {shlex.quote(str(path))}" for path in payload["splits"])
     click.echo(
-        f"it has no operating point yet: verify calibrate PEOPLE --model {payload['path']}{splits or ' --split FILE'}"
+        "it has no operating point yet: verify calibrate PEOPLE --model "
+        f"{model_argument(payload['path'])}{splits or ' --split FILE'} --install"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from verify.cli.output import progress
 from verify.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION
+from verify.models.learnt_from import marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ class PeopleSet:
         test: people of the test part.
         files: samples to prove a graph on: of the test part, or where that is empty, of those learnt from.
         data_sha256: over the hashes of all samples that took part in the fit.
+        learnt_from: what a card keeps of the files of those people.
         left_out: samples that an encoder could not capture.
     """
 
@@ -49,6 +51,7 @@ class PeopleSet:
     test: People = field(repr=False)
     files: tuple[Path, ...] = field(repr=False)
     data_sha256: str
+    learnt_from: tuple[str, ...] = field(repr=False)
     left_out: int
 
 
@@ -107,6 +110,7 @@ def _parted(name: str, sets: Sequence[EmbeddedSet], split: Split, *, made: bool)
         test=_people(vectors, owner, test, dims),
         files=tuple(first.entries[row].path for row in np.flatnonzero(test if test.any() else fit)),
         data_sha256=hashlib.sha256("\n".join(hashes).encode()).hexdigest(),
+        learnt_from=marks((first.entries[row].subject_id, first.sha256s[row]) for row in np.flatnonzero(fit)),
         left_out=int(np.count_nonzero(~usable)),
     )
 

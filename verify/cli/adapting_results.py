@@ -91,6 +91,7 @@ def write(
         kind=fitted.kind,
         people=f"{count} subjects of {', '.join(one.name for one in sets)}",
         measured=facts,
+        learnt_from=tuple(mark for one in sets for mark in one.learnt_from),
         samples=[path for one in sets for path in one.files[:PROOF_SAMPLES]][:PROOF_SAMPLES],
         thresholds={}
         if unseen is None
@@ -129,7 +130,7 @@ def show_rates(facts: Mapping[str, Any]) -> None:
         columns = ("unseen subjects", *others, "before", "after", "change (95 % bounds)")
         rows = [
             (
-                measure,
+                _called(measure),
                 *(_percent(figures[key]) for key in (*others, "before", "after")),
                 _change(figures["difference"]),
             )
@@ -141,6 +142,12 @@ def show_rates(facts: Mapping[str, Any]) -> None:
         click.echo("nobody was kept apart with two samples: the gain on unseen people is not known")
     else:
         click.echo(f"on people that the adapter never saw: {facts['verdict']}")
+
+
+def _called(measure: str) -> str:
+    """``fnmr_at_fmr_0.01`` as people write it."""
+    name, at, rate = measure.partition("_at_fmr_")
+    return f"{name.upper()} at FMR {rate}" if at else name.upper()
 
 
 def _percent(figure: Mapping[str, float]) -> str:

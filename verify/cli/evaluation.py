@@ -113,6 +113,7 @@ def _opened(
         return source, () if given is None else read_operating_points(given), None, None
     from verify.capture import Capturer
     from verify.data.manifest import read_manifest, refuse_one_subject
+    from verify.evaluation.acquaintance import told_of_acquainted
     from verify.evaluation.cache import EmbeddingCache, default_cache_path
     from verify.evaluation.embedded_source import EmbeddedSource
     from verify.evaluation.embeddings import embed_all
@@ -141,9 +142,8 @@ def _opened(
                 manifest = taking_part(manifest, chosen["split"], parts=(options["part"],))
             refuse_one_subject(manifest)
             embedded = embed_all(capturer, manifest, cache=cache, **how)
-            made = EmbeddedSource.of(
-                embedded, model_id=capturer.model_id, warnings=manifest.warnings, **chosen
-            )
+            told = (*manifest.warnings, *told_of_acquainted(capturer, embedded))
+            made = EmbeddedSource.of(embedded, model_id=capturer.model_id, warnings=told, **chosen)
     return made, points, model_facts(capturer), embedded
 
 

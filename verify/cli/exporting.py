@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from verify.cli.output import print_json, print_table
+from verify.cli.output import model_argument, print_json, print_table
 from verify.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -73,9 +74,12 @@ def _print(done: Exported) -> None:
             _print_agreement(title, found)
     for sentence in done.beyond:
         click.secho(f"  LOSS, accepted with --allow-loss: {sentence}", err=True, fg="yellow")
+    model = model_argument(done.path)
+    splits = "".join(f" --split {shlex.quote(str(split))}" for split in done.splits)
+    people = "PEOPLE " * max(1, len(done.splits))
     click.echo(
-        f"next: verify calibrate PEOPLE --model {done.path} gives it operating points; "
-        f"verify gallery reindex --model {done.path} brings a gallery over"
+        f"next: verify calibrate {people}--model {model}{splits} --install gives it operating points, from people it "
+        f"was not trained on;\nverify gallery reindex --model {model} brings a gallery over"
     )
 
 

@@ -39,7 +39,7 @@ def list_(models_dir: Path | None, *, as_json: bool) -> None:
 @to_option
 @json_option
 def show(name: str, models_dir: Path | None, *, as_json: bool) -> None:
-    """Show a model's licence and card."""
+    """Show the licence and card of a model: a name, or the path of a bundle."""
     from verify.models.catalogue import describe
 
     facts = describe(name, models_dir=models_dir)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -51,6 +53,11 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def model_argument(path: Path) -> str:
+    """A bundle's folder as ``--model`` takes it in a shell: with a separator, or it would be looked up as a name."""
+    return shlex.quote(os.path.join(path, ""))  # noqa: PTH118  pathlib drops the separator
 
 
 def print_json(payload: Any) -> None:

@@ -28,10 +28,11 @@ def run(*, as_json: bool, options: Mapping[str, Any]) -> None:
     recipe = recipe_of(options)
     with _extra():
         from verify.training.loop import train
-    with _shown(quiet=as_json) as on_progress:
+    run_dir = options["output"] or Path("runs") / recipe.name
+    with _interruptible(run_dir), _shown(quiet=as_json) as on_progress:
         result = train(
             recipe,
-            run_dir=options["output"] or Path("runs") / recipe.name,
+            run_dir=run_dir,
             device=options["device"],
             on_progress=on_progress,
             resume=options["resume"],
@@ -122,6 +123,20 @@ def _extra() -> Iterator[None]:
             raise
         msg = f"training needs {error.name}, which is not installed: pip install '.[train]' in verify's source folder"
         raise MissingExtraError(msg) from error
+
+
+@contextmanager
+def _interruptible(run_dir: Path) -> Iterator[None]:
+    """Say how to go on after Ctrl-C: the command as it was is refused where a run is."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        kept = any(run_dir.glob("checkpoints/*/state.json"))
+        how = (
+            "the same command with --resume goes on" if kept else "no checkpoint was due yet: start it again"
+        )
+        msg = f"interrupted: {how}"
+        raise KeyboardInterrupt(msg) from stop
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import click
 from verify.cli.output import jsonable, print_table
 
 _MEGABYTE = 1e6
+_SHOWN = 24  # values of a list on a card
 
 
 def print_catalogue(lines: Iterable[Any]) -> None:
@@ -50,8 +51,13 @@ def print_facts(facts: Mapping[str, Any], *, indent: str = "") -> None:
                 click.echo(f"{indent}{key}:")
                 print_facts(item, indent=indent + "  ")
         elif plain not in (None, "", [], {}):
-            shown = ", ".join(map(str, plain)) if isinstance(plain, list) else plain
+            shown = _listed(plain) if isinstance(plain, list) else plain
             click.echo(f"{indent}{key}: {shown}")
+
+
+def _listed(values: list[Any]) -> str:
+    shown = ", ".join(map(str, values[:_SHOWN]))
+    return shown if len(values) <= _SHOWN else f"{shown}, ... ({len(values):,} in all)"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from verify.capture import guess_modality
 from verify.data.manifest import read_manifest, refuse_one_subject
 from verify.data.splits import CALIBRATION
 from verify.errors import UsageError
+from verify.evaluation.acquaintance import refuse_acquainted
 from verify.evaluation.cache import EmbeddingCache, default_cache_path
 from verify.evaluation.calibrate import Recipe, calibrate
 from verify.evaluation.embedded_source import EmbeddedSource
@@ -101,6 +102,8 @@ def run_fused_calibration(
                 )
                 for capturer, part in _files(capturers, manifest)
             ]
+            for capturer, one_of_them in zip(capturers, embedded, strict=True):
+                refuse_acquainted(capturer, one_of_them)
             sets.append(
                 tuple(
                     EmbeddedSource.of(

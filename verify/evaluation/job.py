@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from verify.data.manifest import Layout, read_manifest, refuse_one_subject
 from verify.errors import UsageError
+from verify.evaluation.acquaintance import refuse_acquainted
 from verify.evaluation.cache import EmbeddingCache, default_cache_path
 from verify.evaluation.calibrate import Calibration, Recipe, calibrate, check_confidence
 from verify.evaluation.cohort import NORMS, Cohort, make_cohort
@@ -167,6 +168,8 @@ def run_calibration(
                 workers=workers,
                 progress=progress,
             )
+            if one != cohort:
+                refuse_acquainted(capturer, embedded)
             return embedded, manifest.warnings
 
         listed_pairs.extend(

@@ -14,6 +14,7 @@ from verify.data.duplicates import content_hashes
 from verify.data.manifest import Entry, Manifest
 from verify.data.manifest_csv import refuse_missing
 from verify.errors import UsageError
+from verify.evaluation.acquaintance import told_of_acquainted
 from verify.evaluation.embeddings import embed_all
 from verify.evaluation.sources import Attempt, TrialBlock
 from verify.evaluation.trial_list_lines import read_trial_list
@@ -102,11 +103,18 @@ class TrialListSource:
         )
         manifest = Manifest(name=source.resolve().stem, entries=entries)
         embedded = embed_all(capturer, manifest, cache=cache, workers=workers, progress=progress)
-        return cls._of(listed, files, embedded, model_id=capturer.model_id)
+        told = told_of_acquainted(capturer, embedded)
+        return cls._of(listed, files, embedded, model_id=capturer.model_id, told=told)
 
     @classmethod
     def _of(
-        cls, listed: ListedTrials, files: Sequence[Path], embedded: EmbeddedSet, *, model_id: str
+        cls,
+        listed: ListedTrials,
+        files: Sequence[Path],
+        embedded: EmbeddedSet,
+        *,
+        model_id: str,
+        told: tuple[str, ...] = (),
     ) -> TrialListSource:
         attempt_of = _attempt_of(files, embedded)
         pairs = np.stack([attempt_of[listed.a], attempt_of[listed.b]], axis=1)
@@ -141,6 +149,7 @@ class TrialListSource:
             ),
             warnings=(
                 *listed.warnings,
+                *told,
                 *_warnings(pairs[scored], failed=failed, with_itself=with_itself, claimed=~there),
             ),
             mated=listed.mated,

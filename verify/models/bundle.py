@@ -181,7 +181,7 @@ def open_bundle(name_or_path: str | os.PathLike[str], *, models_dir: Path | None
     """
     base = default_models_dir() if models_dir is None else Path(models_dir)
     text = os.fspath(name_or_path)
-    if isinstance(name_or_path, str) and not _looks_like_path(text):
+    if isinstance(name_or_path, str) and not is_path(text):
         return _open_named(canonical_name(text), base=base)
     path = Path(text)
     if path.is_dir():
@@ -192,7 +192,8 @@ def open_bundle(name_or_path: str | os.PathLike[str], *, models_dir: Path | None
     raise ModelNotInstalledError(msg)
 
 
-def _looks_like_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Whether a model is meant by its place, not by its name."""
     return "/" in text or "\\" in text or text.endswith(".zip") or text in {".", ".."}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from verify.errors import ModelError
-from verify.models.bundle import open_bundle
+from verify.models.bundle import is_path, open_bundle
 from verify.models.card import Card
 from verify.models.places import ALIASES, canonical_name, default_models_dir
 from verify.models.registry import entries, find_entry
@@ -54,12 +54,14 @@ def catalogue(*, models_dir: Path | None = None) -> tuple[Listed, ...]:
 def describe(name: str, *, models_dir: Path | None = None) -> dict[str, Any]:
     """All that is known of one model, licence first: its card if it is installed, else its entry.
 
+    A bundle anywhere is described by its path, as `open_bundle` takes it.
+
     Raises:
         UnknownModelError: neither installed nor known.
         ModelIntegrityError: installed, but damaged.
     """
     name = canonical_name(name)
-    if name in installed(models_dir=models_dir):
+    if is_path(name) or name in installed(models_dir=models_dir):
         bundle = open_bundle(name, models_dir=models_dir or default_models_dir())
         points = bundle.operating_points()
         card = bundle.card.to_json()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verify.errors import ModelIntegrityError, UnknownModelError
+from verify.models.card import CARD_FILE
 from verify.models.checked import Fields, is_sha256
 from verify.models.places import ALIASES, canonical_name
 from verify.types import Modality
@@ -125,6 +126,8 @@ def find_entry(name: str) -> Entry:
     shown = name if len(name) <= 64 else name[:61] + "..."  # noqa: PLR2004  longest bundle name
     near = difflib.get_close_matches(name.lower(), [*known, *ALIASES], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
+    if (Path(name) / CARD_FILE).is_file():
+        hint = f"the bundle in this folder is called by its path: {shown.rstrip('/')}/; "
     msg = f"no model named {shown!r}; {hint}known: {', '.join(sorted(known))} (aliases: {', '.join(ALIASES)})"
     raise UnknownModelError(msg)
 

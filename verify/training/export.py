@@ -28,7 +28,7 @@ from verify.training.trained import TrainedRun, open_run
 from verify.training.training_set import open_training
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import onnx
@@ -81,6 +81,7 @@ class Exported:
         loss: of the smaller graph with the float32 one; None for fp32.
         beyond: what in it goes beyond the limits, in words; empty if nothing does.
         measured: validation of the exported weights while they were trained.
+        splits: of the run's data: who may calibrate it.
     """
 
     path: Path
@@ -93,6 +94,7 @@ class Exported:
     loss: Agreement | None
     beyond: tuple[str, ...]
     measured: Mapping[str, Any]
+    splits: tuple[str, ...] = ()
 
 
 def export_run(
@@ -156,6 +158,7 @@ def export_run(
             trained,
             unseen,
             graph,
+            taught=_taught(sections, trained),
             name=name,
             file=built / MODEL_FILE,
             parity=parity,
@@ -180,6 +183,7 @@ def export_run(
         loss=loss,
         beyond=beyond,
         measured=dict(trained.validated),
+        splits=tuple(section.split for section in sections),
     )
 
 
@@ -218,6 +222,13 @@ def _same_data(unseen: TrainingSet, trained: TrainedRun) -> TrainingSet:
             )
             raise UsageError(msg)
     return unseen
+
+
+def _taught(sections: Sequence[SetSection], trained: TrainedRun) -> TrainingSet:
+    data = trained.recipe.data
+    return open_training(
+        sections, part=TRAIN, min_samples=data.min_samples, max_identities=data.max_identities
+    )
 
 
 def _smaller(

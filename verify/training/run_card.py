@@ -9,6 +9,7 @@ from verify.models.assemble import file_facts
 from verify.models.bundle import open_bundle
 from verify.models.card import Card
 from verify.models.identity import graph_content_hash, model_id
+from verify.models.learnt_from import KEY, marks
 from verify.models.registry import find_entry
 from verify.training.agreement import SAME
 from verify.types import Modality
@@ -54,6 +55,7 @@ def card_of(
     unseen: TrainingSet,
     graph: onnx.ModelProto,
     *,
+    taught: TrainingSet,
     name: str,
     file: Path,
     parity: Mapping[str, Any],
@@ -68,6 +70,7 @@ def card_of(
         trained: the run.
         unseen: its validation part: the input contract and the locator that its data was prepared with.
         graph: the bundle's.
+        taught: the run's training part: whom the network knows.
         name: of the bundle.
         file: where the graph was written.
         parity: see `parity_facts`.
@@ -104,7 +107,7 @@ def card_of(
         licence=stated,
         licence_url=licence_url,
         commercial_use=commercial,
-        sources=(_source(trained),),
+        sources=(_source(trained, taught),),
         training_data=_training_data(trained),
         files={MODEL_FILE: file_facts(file)},
         content=content,
@@ -132,7 +135,7 @@ def _licence(trained: TrainedRun, licence: str) -> tuple[str, str, bool]:
     return licence or "not stated", "", True
 
 
-def _source(trained: TrainedRun) -> dict[str, Any]:
+def _source(trained: TrainedRun, taught: TrainingSet) -> dict[str, Any]:
     state = trained.state
     known = ("git_revision", "sets", "network", "verify", "torch")
     return {
@@ -143,6 +146,10 @@ def _source(trained: TrainedRun) -> dict[str, Any]:
         "weights": trained.weights,
         **{key: state[key] for key in ("recipe_sha256", "data_sha256", "split_sha256")},
         **{key: state[key] for key in known if key in state},
+        KEY: marks(
+            (identity, sha256.decode())
+            for identity, sha256 in zip(taught.labels.tolist(), taught.sha256s.tolist(), strict=True)
+        ),
     }
 
 

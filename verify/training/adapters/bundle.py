@@ -16,6 +16,7 @@ from verify.models.card import CARD_FILE, NAME_PATTERN, Card
 from verify.models.graphs.joined import joined
 from verify.models.graphs.reading import read_model
 from verify.models.identity import graph_content_hash, model_id
+from verify.models.learnt_from import KEY, marks_of
 from verify.models.registry import entries
 from verify.models.shelf import new_folder, put_in_place, scratch_folder, write_plain
 from verify.models.views import joint_contract
@@ -43,6 +44,7 @@ class Origin:
         measured: rates on people that took no part, and everything needed to fit it again.
         samples: files of such people, on which graph and encoders are held against each other.
         thresholds: name -> cosine at which their decisions must agree.
+        learnt_from: what the card keeps of the files of those people, see `verify.models.learnt_from`.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Origin:
     measured: Mapping[str, Any]
     samples: Sequence[Path] = field(repr=False)
     thresholds: Mapping[str, float]
+    learnt_from: tuple[str, ...] = field(default=(), repr=False)
 
 
 def check_name(name: str) -> None:
@@ -131,6 +134,7 @@ def _card(
     encoders = [{"name": one.name, "model_id": one.model_id, "after": one.postprocessing} for one in cards]
     postprocessing = {"encoders": encoders, "adapter": origin.kind, "l2_norm": "in-graph"}
     names = " + ".join(one.name for one in cards)
+    learnt_from = sorted({*origin.learnt_from, *(mark for one in cards for mark in marks_of(one.sources))})
     learnt = f"adapter ({origin.kind}) fitted to {origin.people}"
     return Card(
         name=name,
@@ -148,7 +152,7 @@ def _card(
         licence=" AND ".join(dict.fromkeys(one.licence for one in cards)),
         sources=(
             *({"kind": "bundle", "address": one.name, "model_id": one.model_id} for one in cards),
-            {"kind": "adapter", "address": f"fitted by verify {__version__}"},
+            {"kind": "adapter", "address": f"fitted by verify {__version__}", KEY: learnt_from},
         ),
         training_data="; ".join([*(f"{one.name}: {one.training_data}" for one in cards), learnt]),
         files={},
