@@ -118,16 +118,17 @@ class Capturer:
         *,
         models_dir: Path | None = None,
         profile: Profile | str = Profile.PROBE,
+        min_net_speech_s: float | None = None,
         threads: int | None = None,
     ) -> Capturer:
-        """Open a bundle by name, alias (``face``, ``voice``) or path.
+        """Open a bundle by name, alias (``face``, ``voice``) or path; for the rest see `CapturePolicy`.
 
         Raises:
             ModelError: the model is unknown, not on this machine or damaged.
         """
         from verify.models import open_bundle
 
-        policy = CapturePolicy(profile=Profile(profile))
+        policy = CapturePolicy(profile=Profile(profile), min_net_speech_s=min_net_speech_s)
         return cls(open_bundle(model, models_dir=models_dir), policy=policy, threads=threads)
 
     @property

@@ -179,3 +179,19 @@ def test_the_committed_lists_are_disjoint_and_whole() -> None:
         with path.open() as file:
             rows = [row for row in csv.reader(file) if not row[0].startswith("#")]
         assert len(rows) == len(split.parts) + 1
+
+
+def test_the_audit_looks_at_voices_as_short_as_those_that_are_prepared(run, tmp_path, monkeypatch) -> None:
+    asked = []
+
+    def opened(model: str, **how: object) -> PeopleCapturer:
+        asked.append((model, how["min_net_speech_s"]))
+        return PeopleCapturer(noise=0.5)
+
+    monkeypatch.setattr("verify.capture.Capturer.open", opened)
+    write_people(tmp_path / "faces", subjects=20, samples=3)
+    assert run("split", tmp_path / "faces", "-o", "faces.csv", "--audit").code == 0
+    for file in write_people(tmp_path / "voices", subjects=20, samples=3).rglob("*.jpg"):
+        file.rename(file.with_suffix(".wav"))
+    assert run("split", tmp_path / "voices", "-o", "voices.csv", "--audit").code == 0
+    assert asked == [("face", None), ("voice", 0.5)]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from verify.data.split_checks import SplitData
     from verify.evaluation.audit import Audit, Suspect
 
+MIN_SPEECH_S = 0.5  # as `verify prepare` asks for: whatever is trained on is looked at
 _SHOWN = 40
 
 
@@ -179,8 +180,8 @@ def _empty(parts: Mapping[str, str], shares: Mapping[str, float]) -> list[str]:
     counts = Counter(parts.values())
     few = [part for part, share in shares.items() if share > 0 and counts[part] < 2]  # noqa: PLR2004
     return [
-        f"{counts[part]} subjects are in {part}, and two are the least for a comparison: bring more subjects, or "
-        "choose other fractions or another seed, before anything is measured"
+        f"{counts[part]} {'subject is' if counts[part] == 1 else 'subjects are'} in {part}, and two are the least for "
+        "a comparison: bring more subjects, or choose other fractions or another seed, before anything is measured"
         for part in few
     ]
 
@@ -193,11 +194,14 @@ def _audited(
     from verify.evaluation.audit import Audited, audit
     from verify.evaluation.cache import EmbeddingCache, default_cache_path
     from verify.evaluation.embeddings import embed_all
+    from verify.types import Modality
 
     known: list[tuple[Manifest, Mapping[str, str]]] = [
         (one.manifest, one.split.parts) for one in sets if one.manifest is not None
     ]
-    capturer = Capturer.open(model or guess_modality(known[0][0].entries[0].path).value)
+    modality = guess_modality(known[0][0].entries[0].path)
+    least_s = MIN_SPEECH_S if modality is Modality.VOICE else None
+    capturer = Capturer.open(model or modality.value, min_net_speech_s=least_s)
     path = None if no_cache else (cache or default_cache_path())
     with nullcontext() if path is None else EmbeddingCache(path) as store:
         embedded = [
