@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor, nn
 
@@ -24,9 +24,12 @@ class Average:
     soon forgotten. Running statistics are averaged like weights; counters are copied.
     """
 
-    def __init__(self, net: nn.Module, *, decay: float) -> None:
+    def __init__(self, net: nn.Module, *, decay: float, frozen: Iterable[nn.Module] = ()) -> None:
+        """Begin as a copy of `net`, whose `frozen` modules stay in eval mode in the copy, too."""
         self.decay = decay
-        self.net = copy.deepcopy(net).requires_grad_(False)  # noqa: FBT003  torch's own signature
+        copied: dict[int, Any] = {}
+        self.net = copy.deepcopy(net, copied).requires_grad_(False)  # noqa: FBT003  torch's own signature
+        self._frozen = tuple(copied[id(module)] for module in frozen)
 
     @torch.no_grad()
     def follow(self, net: nn.Module, *, step: int) -> None:
@@ -42,6 +45,8 @@ class Average:
     def target(self, inputs: Any) -> Any:
         """(B, D) raw embeddings for objectives that learn from the average; batch statistics as in training."""
         self.net.train()
+        for module in self._frozen:
+            module.eval()
         return self.net.raw(inputs)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 GIB = 1 << 30
+LEAST_ROWS = 2  # one sample has no batch statistics to pass the network with
 SHOWN = 8  # sample names in a message; the file has all
 
 
@@ -60,6 +61,15 @@ class OutOfMemory:
         raise TrainingError(msg) from None
 
 
+def no_room() -> TrainingError:
+    """The error where memory ran out, but not while a batch passed the network."""
+    return TrainingError(
+        "out of memory for weights, optimiser, augmentation or validation, not for the network's passes over a batch:"
+        " split the class centres over processes (sharded = true), take sgd for adamw, a smaller sampler.batch or"
+        " network, or free the GPU of other programs; the last checkpoint is whole, go on with --resume"
+    )
+
+
 def largest_that_fits(rows: int, attempt: Callable[[int], None]) -> int:
     """The largest part of `rows` for which `attempt` does not run out of memory, to a sixteenth; 0 if none."""
     fits, fails = 0, rows
@@ -98,7 +108,7 @@ def _fits(rows: int, attempt: Callable[[int], None]) -> bool:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     try:
-        attempt(rows)
+        attempt(max(LEAST_ROWS, rows))
     except torch.cuda.OutOfMemoryError as error:
         traceback.clear_frames(error.__traceback__)
         return False

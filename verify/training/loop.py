@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from verify.training import distributed
 from verify.training.alarms import health
 from verify.training.course import Progress, Reading, RunResult, silent
-from verify.training.failures import OutOfMemory
+from verify.training.failures import OutOfMemory, no_room
 from verify.training.gradient_cache import cached_backward
 from verify.training.loader import Loader
 from verify.training.optimisers import clip, set_lr
@@ -78,6 +78,8 @@ def train(
                         train_epoch(run, source, stage=stage, stop=asked)
                         run.end_epoch()
             return run.result()
+    except torch.cuda.OutOfMemoryError as error:
+        raise no_room() from error
     finally:
         distributed.stop()
 
@@ -224,7 +226,7 @@ def _settings(recipe: Recipe, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = True
     else:
         # momenta that die away become denormal numbers, on which a CPU is many times slower (eight times, seen)
-        torch.set_flush_denormal(True)  # noqa: FBT003  torch's own signature
+        torch.set_flush_denormal(True)
 
 
 def _autocast(parts: Parts) -> Callable[[], AbstractContextManager[Any]]:

@@ -246,7 +246,7 @@ def assemble(recipe: Recipe, *, world: World) -> Parts:
         forward=_wrapped(net, recipe, world),
         frozen=frozen,
         objectives=objectives,
-        average=Average(net, decay=recipe.run.ema) if recipe.run.ema else None,
+        average=Average(net, decay=recipe.run.ema, frozen=frozen) if recipe.run.ema else None,
         optimiser=make_optimiser(recipe.optimiser, net, objectives, device=world.device),
         initial=initial,
     )

@@ -147,6 +147,14 @@ class TestItEndsWell:
         with pytest.raises(TrainingError, match=r"24 samples at once do not fit, 10 do"):
             train(recipe(), run_dir=tmp_path)
 
+    def test_out_of_memory_elsewhere_is_said_too(self, recipe, tmp_path, monkeypatch) -> None:
+        def full(*_: object, **__: object) -> None:
+            raise torch.cuda.OutOfMemoryError
+
+        monkeypatch.setattr("verify.training.loop.assemble", full)
+        with pytest.raises(TrainingError, match=r"optimiser, augmentation or validation"):
+            train(recipe(), run_dir=tmp_path)
+
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_is_answered_with_a_checkpoint(self, number, recipe, tmp_path) -> None:
         before = signal.getsignal(number)

@@ -15,6 +15,7 @@ from verify.metrics import eer, fnmr, threshold_at_fmr
 from verify.training.alarms import READINGS, Alarms, health
 from verify.training.averaging import Average
 from verify.training.checkpoint import git_revision
+from verify.training.failures import largest_that_fits
 from verify.training.optimisers import clip
 from verify.training.schedule import LARGE_MARGIN, MAIN, Plan
 from verify.training.validation import choose, compare, is_better
@@ -59,6 +60,30 @@ def test_the_average_follows_weights_and_statistics() -> None:
         expected = before[name] + (2 if name.endswith("num_batches_tracked") else 1)
         assert torch.allclose(tensor, expected), name
     assert not any(parameter.requires_grad for parameter in average.net.parameters())
+
+
+def test_what_is_frozen_is_frozen_in_the_average_too() -> None:
+    class Net(torch.nn.Sequential):
+        def raw(self, x):
+            return self(x)
+
+    net = Net(torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2))
+    average = Average(net, decay=0.5, frozen=(net[0],))
+    average.target(torch.randn(8, 2) + 3.0)
+    moved = [bool(average.net[n].running_mean.any()) for n in (0, 1)]
+    assert moved == [False, True]
+
+
+def test_a_batch_of_one_is_not_tried() -> None:
+    """It would have no batch statistics, and the error would be about those."""
+    tried = []
+
+    def attempt(rows: int) -> None:
+        tried.append(rows)
+        raise torch.cuda.OutOfMemoryError
+
+    assert largest_that_fits(9, attempt) == 0
+    assert min(tried) == 2
 
 
 class TestAlarms:
