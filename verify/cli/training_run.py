@@ -43,9 +43,8 @@ def run(*, as_json: bool, options: Mapping[str, Any]) -> None:
         print_json(result)
         return
     columns = ("", "EER", "FNMR at FMR 1e-2", "at 1e-3", "Recall@1")
-    keys = ("eer", "fnmr_at_fmr_1e_2", "fnmr_at_fmr_1e_3", "recall_at_1")
     rows = [
-        (name, *(f"{100 * values[key]:.2f} %" for key in keys))
+        (name, *_rates(values))
         for name, values in (
             ("first weights", result.untrained),
             (f"best, step {result.best_step}", result.best),
@@ -55,6 +54,18 @@ def run(*, as_json: bool, options: Mapping[str, Any]) -> None:
     print_table(columns, rows, title=f"{best['subjects']} unseen subjects, {best['samples']} samples")
     click.echo(
         f"{result.run_dir / 'checkpoints' / 'best'}: `verify export {result.run_dir} -o BUNDLE` makes it a model"
+    )
+
+
+def _rates(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """EER, both FNMRs and Recall@1; an FNMR at a rate that so few pairs cannot show is left out."""
+    from verify.training.validation import shows
+
+    keys = {"eer": 1.0, "fnmr_at_fmr_1e_2": 1e-2, "fnmr_at_fmr_1e_3": 1e-3, "recall_at_1": 1.0}
+    pairs = values["non_mated"]
+    return tuple(
+        f"{100 * values[key]:.2f} %" if shows(pairs, fmr=fmr) else f"{pairs} pairs: too few"
+        for key, fmr in keys.items()
     )
 
 

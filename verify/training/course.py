@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from verify.training.parts import Parts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -122,3 +124,23 @@ class RunResult:
     best: dict[str, Any]
     best_step: int
     latest: dict[str, Any]
+
+
+def opening(parts: Parts, *, step: int | None, asked: Path | None) -> str:
+    """What begins, in words: who learns from whom, and whether there was anything to resume.
+
+    Args:
+        parts: of the run.
+        step: that it goes on from; None: it begins.
+        asked: the folder that was to be resumed, if one was.
+    """
+    data, plan, unseen = parts.data, parts.plan, parts.validation.labels
+    others = len(set(unseen.tolist()))
+    begun = "" if step is None else f"going on from step {step:,}: "
+    if step is None and asked is not None:
+        begun = f"{asked} has nothing to resume, beginning anew: "
+    return (
+        f"{begun}{len(data.identities):,} people with {len(data):,} samples to learn from, {others:,} others with "
+        f"{len(unseen):,} to verify; steps: {plan.steps_per_epoch:,} an epoch, {plan.steps:,} in all, on "
+        f"{parts.world.device}"
+    )

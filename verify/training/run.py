@@ -15,7 +15,7 @@ from verify.errors import StorageError, UsageError
 from verify.training import checkpoint as checkpoints
 from verify.training import distributed
 from verify.training.alarms import Alarms
-from verify.training.course import Course, Progress, Reading, RunResult, silent
+from verify.training.course import Course, Progress, Reading, RunResult, opening, silent
 from verify.training.logs import RunLog
 from verify.training.optimisers import restore_state, state_of
 from verify.training.parts import agree_on_buffers
@@ -100,6 +100,7 @@ class Run:
             identities=len(parts.data.identities),
             samples=len(parts.data),
         )
+        run.say(opening(parts, step=None if found is None else step, asked=run_dir if resume else None))
         return run
 
     def took(self, reading: Reading) -> None:

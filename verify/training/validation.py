@@ -245,11 +245,22 @@ def compare(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Valid
     )
 
 
+def shows(non_mated: int, *, fmr: float) -> bool:
+    """Whether there are pairs enough that a false match at such a rate could be seen at all."""
+    return non_mated * fmr >= 1
+
+
 def summary(validated: Validated | Mapping[str, Any]) -> str:
     """One line for people."""
     values = validated.as_dict() if isinstance(validated, Validated) else validated
+    pairs = values["non_mated"]
+    missed = [
+        f"{100 * values[key]:.1f} % at FMR {name}"
+        for key, name, fmr in (("fnmr_at_fmr_1e_2", "1e-2", 1e-2), ("fnmr_at_fmr_1e_3", "1e-3", 1e-3))
+        if shows(pairs, fmr=fmr)
+    ]
+    fnmr_there = f"FNMR {' and '.join(missed)}, " if missed else ""
     return (
-        f"EER {100 * values['eer']:.2f} %, FNMR {100 * values['fnmr_at_fmr_1e_2']:.1f} % at FMR 1e-2 and"
-        f" {100 * values['fnmr_at_fmr_1e_3']:.1f} % at 1e-3, Recall@1 {100 * values['recall_at_1']:.1f} %"
-        f" ({values['subjects']} unseen subjects, {values['mated']} mated and {values['non_mated']} non-mated pairs)"
+        f"EER {100 * values['eer']:.2f} %, {fnmr_there}Recall@1 {100 * values['recall_at_1']:.1f} %"
+        f" ({values['subjects']} unseen subjects, {values['mated']} mated and {pairs} non-mated pairs)"
     )

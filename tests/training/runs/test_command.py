@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason="needs the training extra")
 
 from tests.cli.runner import Runner
 from verify.training import loop
+from verify.training.validation import summary
 
 pytestmark = pytest.mark.train
 
@@ -54,9 +55,33 @@ def test_a_run_ends_with_its_gain_as_json(run, typed) -> None:
     assert result.code == 0
     assert result.json["steps"] == 2
     assert {"untrained", "best", "latest"} < result.json.keys()
+    assert not result.err
     again = run("train", *typed, "--json")
     assert again.code == 2
     assert "--resume" in json.loads(again.out)["message"]
+
+
+def test_what_begins_is_said_and_so_is_a_resume_of_nothing(run, typed, tmp_path) -> None:
+    result = run("train", *typed, "--resume")
+    assert result.code == 0
+    begins, *_ = result.err.splitlines()
+    assert begins.startswith(
+        f"{tmp_path / 'run'} has nothing to resume, beginning anew: 12 people with 48 samples"
+    )
+    assert "steps: 2 an epoch, 2 in all" in begins
+    again = run("train", *typed, "--resume")
+    assert again.code == 0
+    assert again.err.startswith("going on from step 2: 12 people")
+
+
+def test_rates_that_the_pairs_cannot_show_are_not_shown() -> None:
+    values = {"eer": 0.25, "fnmr_at_fmr_1e_2": 0.5, "fnmr_at_fmr_1e_3": 0.75, "recall_at_1": 0.125}
+    counts = {"subjects": 4, "mated": 20, "non_mated": 999}
+    shown = summary(values | counts)
+    assert "FNMR 50.0 % at FMR 1e-2, Recall" in shown
+    assert "75.0" not in shown
+    assert "1e-" not in summary(values | counts | {"non_mated": 99})
+    assert "75.0 % at FMR 1e-3" in summary(values | counts | {"non_mated": 1000})
 
 
 def test_ctrl_c_ends_with_130_and_resume_goes_on(run, typed, monkeypatch) -> None:
