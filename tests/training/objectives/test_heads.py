@@ -276,3 +276,38 @@ def test_parts_cover_all_classes_once(total, size):
     parts = [part(total, rank=rank, size=size) for rank in range(size)]
     assert [number for one in parts for number in one] == list(range(total))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_shards_differ_and_what_stands_beside_them_does_not(monkeypatch):
+    """One seed in all processes: other classes have other centres, and a predictor is one network."""
+    from verify.training import distributed
+    from verify.training.parts import Objectives
+    from verify.training.recipe import ObjectiveSection
+
+    sections = (
+        ObjectiveSection(name="arcface", options={"sharded": True}),
+        ObjectiveSection(name="simsiam"),
+    )
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    found = []
+    for rank in range(2):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        torch.manual_seed(3)
+        found.append(Objectives(sections, dim=DIM, identities=9, modality="face"))
+    one, other = found
+    assert [len(part.terms[0].centres) for part in found] == [5, 4]
+    assert not torch.equal(one.terms[0].centres[:4], other.terms[0].centres)
+    for mine, its in zip(one.replicated(), other.replicated(), strict=True):
+        assert torch.equal(mine, its)
+
+
+@pytest.mark.parametrize("name", ["arcface", "adaface", "cosface", "subcenter_arcface"])
+def test_samples_upon_their_centre_and_opposite_to_it_do_no_harm(name):
+    """The arc cosine has no slope there, and float32 passes 1 by a digit."""
+    head = make_objective(name, dim=DIM, identities=4)
+    sub = head.centres.shape[0] // 4
+    raw = torch.cat([head.centres.detach()[::sub], -head.centres.detach()[::sub]]) * 3.7
+    raw = torch.cat([raw * (1 + 1e-7 * n) for n in range(8)]).requires_grad_()
+    loss = head(raw, torch.arange(len(raw)) % 4)
+    assert loss.isfinite()
+    assert all(grad.isfinite().all() for grad in gradients(loss, raw, head.centres))

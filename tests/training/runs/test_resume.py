@@ -14,9 +14,11 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the training extra")
 
+import torch
 
 from verify.config import plain
 from verify.errors import ModelIntegrityError, UsageError
+from verify.nets.ecapa import ECAPATDNN
 from verify.training import checkpoint as checkpoints
 from verify.training.logs import read_log
 from verify.training.loop import train
@@ -105,7 +107,14 @@ def test_a_killed_run_goes_on_to_the_same_weights(recipe, tmp_path) -> None:
     assert not list((killed / "checkpoints").glob(".*"))
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, tmp_path) -> None:
+def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, tmp_path, monkeypatch) -> None:
+    """With dropout: what a network draws is drawn again."""
+    raw = ECAPATDNN.raw
+
+    def dropped(self, x):
+        return torch.nn.functional.dropout(raw(self, x), 0.2, self.training)
+
+    monkeypatch.setattr(ECAPATDNN, "raw", dropped)
     planned = recipe(**EVERYTHING)
     train(planned, run_dir=tmp_path / "whole")
 
