@@ -245,8 +245,8 @@ def _attempt(parts: Parts, inputs: Tensor, labels: Tensor, samples: Tensor) -> C
         if parts.world.size == 1:  # objectives talk to the other processes, which wait elsewhere
             target = raw.detach() if parts.objectives.uses_target else None
             loss = parts.objectives(raw, labels[:rows], samples[:rows], target=target)
-        loss.backward()
-        parts.optimiser.zero_grad(set_to_none=True)
+        # unlike `backward`, this wakes no hook of DDP, which still stands in the pass that failed
+        torch.autograd.grad(loss, [*parts.names], allow_unused=True)
 
     return attempt
 

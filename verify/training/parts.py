@@ -147,7 +147,7 @@ class Parts:
         named = itertools.chain(
             self.net.named_parameters(prefix="net"), self.objectives.named_parameters(prefix="objective")
         )
-        return {parameter: name for name, parameter in named}
+        return {parameter: name for name, parameter in named if parameter.requires_grad}
 
     @property
     def hashes(self) -> dict[str, str]:

@@ -4,7 +4,8 @@ An et al., "Partial FC: Training 10 Million Identities on a Single Machine", ICC
 https://arxiv.org/abs/2010.05222, and "Killing Two Birds with One Stone", CVPR 2022, https://arxiv.org/abs/2203.15565.
 Each process holds the centres of a contiguous part of the classes, sees the embeddings of all processes, and
 exchanges sums of the softmax only. With a sample rate below 1 a step takes the classes that occur in the batch and
-fills up with others drawn anew each time.
+fills up with others drawn anew each time. Classes that are not drawn have a gradient of zero: momentum and weight decay
+go on for them as for all, where insightface's code lets them rest.
 """
 
 from __future__ import annotations
