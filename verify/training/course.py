@@ -90,14 +90,20 @@ class Course:
     alarms: dict[str, int] = field(default_factory=dict)
 
     def take(self, validated: Validated, *, metric: str, step: int) -> bool:
-        """Note a validation; return whether it is the best so far."""
+        """Note a validation; return whether it is the best so far.
+
+        Equals (few people may be told apart without an error, again and again) are told apart by the other
+        figures and then by the gap; that keeps the later one, and is no reason to train on.
+        """
         self.latest = validated.as_dict()
         self.untrained = self.untrained or self.latest
-        than = Validated(**self.best).value(metric) if self.best else None
-        if not is_better(validated.value(metric), than, metric=metric):
-            self.waiting += 1
+        best = Validated(**self.best) if self.best else None
+        better = is_better(validated.value(metric), best.value(metric) if best else None, metric=metric)
+        self.waiting = 0 if better else self.waiting + 1
+        tied = best is not None and validated.value(metric) == best.value(metric)
+        if not better and not (tied and best is not None and validated.rank > best.rank):
             return False
-        self.best, self.best_step, self.waiting = self.latest, step, 0
+        self.best, self.best_step = self.latest, step
         return True
 
 

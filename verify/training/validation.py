@@ -71,6 +71,11 @@ class Validated:
         """The metric of a recipe's ``validation.metric``."""
         return float(getattr(self, metric.replace("-", "_")))
 
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """What tells equals apart, higher is better: rates from the strictest on, then the gap."""
+        return -self.fnmr_at_fmr_1e_3, -self.fnmr_at_fmr_1e_2, -self.eer, self.recall_at_1, self.gap
+
     def as_dict(self) -> dict[str, Any]:
         """For logs and checkpoints."""
         return dataclasses.asdict(self)

@@ -15,10 +15,11 @@ from verify.metrics import eer, fnmr, threshold_at_fmr
 from verify.training.alarms import READINGS, Alarms, health
 from verify.training.averaging import Average
 from verify.training.checkpoint import git_revision
+from verify.training.course import Course
 from verify.training.failures import largest_that_fits
 from verify.training.optimisers import clip
 from verify.training.schedule import LARGE_MARGIN, MAIN, Plan
-from verify.training.validation import choose, compare, is_better
+from verify.training.validation import Validated, choose, compare, is_better
 
 pytestmark = pytest.mark.train
 PLAN = Plan(
@@ -182,3 +183,25 @@ def test_the_revision_is_this_source_only(monkeypatch, tmp_path) -> None:
 
     monkeypatch.setattr(verify, "__file__", str(tmp_path / "__init__.py"))
     assert git_revision() == ""
+
+
+def test_among_equals_the_other_figures_and_then_the_gap_choose_but_do_not_keep_a_run_alive():
+    def found(**changes: float):
+        figures = {
+            "eer": 0.0,
+            "fnmr_at_fmr_1e_2": 0.0,
+            "fnmr_at_fmr_1e_3": 0.0,
+            "recall_at_1": 1.0,
+            "gap": 0.5,
+        }
+        rest = {"spread": 0.9, "subjects": 3, "samples": 30, "mated": 90, "non_mated": 300}
+        return Validated(**{**figures, **rest, **changes})
+
+    course = Course()
+    assert course.take(found(fnmr_at_fmr_1e_3=0.1), metric="eer", step=1)
+    assert course.take(found(), metric="eer", step=2)
+    assert course.take(found(gap=0.6), metric="eer", step=3)
+    assert not course.take(found(gap=0.6), metric="eer", step=4)
+    assert not course.take(found(gap=0.9, eer=0.01), metric="eer", step=5)
+    assert not course.take(found(eer=float("nan")), metric="eer", step=6)
+    assert (course.best_step, course.waiting) == (3, 5)
