@@ -13,6 +13,7 @@ import torch
 from verify.training.distributed import World
 from verify.training.failures import GIB
 from verify.training.loader import Loader
+from verify.training.objectives.heads import CentreObjective
 from verify.training.parts import Parts, assemble
 
 if TYPE_CHECKING:
@@ -142,14 +143,15 @@ def _probe(parts: Parts, chosen: list[int]) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def _objective_bytes(parts: Parts, *, rows: int, dim: int) -> int:
-    """Bytes that the objectives keep for a whole batch of random embeddings."""
+    """Bytes that the objectives keep for a whole batch of random embeddings, and heads' blocks of logits."""
     chosen = next(iter(parts.sampler.batches(0)))[:rows]
     labels = torch.from_numpy(np.asarray(parts.data.labels)[np.asarray(chosen)])
     raw = torch.randn(len(chosen), dim, requires_grad=True)
     kept = _Kept(parts)
     with kept:
         parts.objectives(raw, labels, torch.as_tensor(chosen), target=raw.detach())
-    return kept.bytes
+    heads = (term for term in parts.objectives.terms if isinstance(term, CentreObjective))
+    return kept.bytes + sum(head.working_bytes(rows) for head in heads)
 
 
 class _Kept:

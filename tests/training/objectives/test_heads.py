@@ -311,3 +311,9 @@ def test_samples_upon_their_centre_and_opposite_to_it_do_no_harm(name):
     loss = head(raw, torch.arange(len(raw)) % 4)
     assert loss.isfinite()
     assert all(grad.isfinite().all() for grad in gradients(loss, raw, head.centres))
+
+
+def test_a_dry_run_knows_of_the_block_of_logits():
+    head = make_objective("arcface", dim=DIM, identities=1000)
+    assert head.working_bytes(20) == 4 * 20 * 1000
+    assert head.working_bytes(10**6) == 4 * 2**26

@@ -14,7 +14,7 @@ from verify.training import distributed
 from verify.training.objectives import margins
 from verify.training.objectives.base import Objective, angle, unit, within
 from verify.training.objectives.shards import Shard
-from verify.training.objectives.softmax import Margin, Softmax, margin_softmax
+from verify.training.objectives.softmax import BUFFER, Margin, Softmax, margin_softmax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +139,11 @@ class CentreObjective(Objective):
     def sharded_parameters(self) -> tuple[nn.Parameter, ...]:
         """Parameters of which each process has its own: not for DDP, not for `average_gradients`."""
         return () if self.shard is None else (self.centres,)
+
+    def working_bytes(self, rows: int) -> int:
+        """What a step of so many rows takes on a GPU beside centres and their gradient: one block of logits."""
+        blocks = 1 if self.sub == 1 else 2
+        return 4 * blocks * min(rows * len(self.centres), BUFFER["cuda"])
 
     def loss(self, raw: Tensor, labels: Tensor, target: Tensor | None) -> Tensor:
         """Mean cross-entropy; see `verify.protocols.Objective`."""
