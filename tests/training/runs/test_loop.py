@@ -23,6 +23,7 @@ from verify.training.course import Progress
 from verify.training.estimate import estimate
 from verify.training.logs import LOG, read_log
 from verify.training.loop import train
+from verify.training.objectives import margins
 
 pytestmark = pytest.mark.train
 
@@ -48,7 +49,7 @@ class TestItLearns:
         assert result.best["subjects"] == 14
         assert result.best["eer"] < result.untrained["eer"] - 0.08
 
-    def test_every_part_of_the_plan_is_gone_through(self, recipe, tmp_path) -> None:
+    def test_every_part_of_the_plan_is_gone_through(self, recipe, tmp_path, monkeypatch) -> None:
         """Accumulation, gradient caching, average, bf16, large margin, several objectives, workers: together."""
         planned = recipe(
             objective=[{"name": "arcface", "margin_rad": 0.2}, {"name": "supcon", "weight": 0.5}],
@@ -60,9 +61,18 @@ class TestItLearns:
             augment={"speed": {"factors": [0.9]}},
         )
         seen: list[Progress] = []
+        added: list[float] = []
+        add_angle = margins.add_angle
+
+        def noted(cosine, *, margin_rad):
+            added.append(margin_rad)
+            return add_angle(cosine, margin_rad=margin_rad)
+
+        monkeypatch.setattr(margins, "add_angle", noted)
         result = train(planned, run_dir=tmp_path, on_progress=seen.append)
         lines = steps(tmp_path)
         assert result.steps == 6
+        assert added == [value for value in (0.0, 0.1, 0.2, 0.2, 0.4, 0.4) for _ in range(2)]
         assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
         assert [line["margin"] for line in lines] == [0, 0.5, 1, 1, 1, 1]
         assert [line["lr"] for line in lines[-2:]] == [1e-4, 1e-4]
