@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import traceback
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from torch import nn
 
 GIB = 1 << 30
 LEAST_ROWS = 2  # one sample has no batch statistics to pass the network with
@@ -96,11 +99,19 @@ def not_finite(
     write_file(path, json.dumps(facts, indent=1).encode())
     some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     what = f"loss {loss}, gradient norm {grad_norm}"
+    if math.isfinite(loss) and math.isfinite(grad_norm):
+        what += ", and the weights after it"
     return TrainingError(
         f"step {step}: {what}: not finite. The last checkpoint is from before and whole. The batch was {some}; all"
         f" of it stands in {path}. Look at these samples; if they are sound, lower optimiser.lr, lengthen"
         " schedule.warmup_epochs, or take run.precision = 'fp32', and begin anew from that checkpoint (model.initial)"
     )
+
+
+def all_finite(net: nn.Module) -> bool:
+    """Whether every weight is a number; waits for the device once."""
+    sums = [parameter.detach().double().sum() for parameter in net.parameters()]
+    return bool(torch.stack(sums).isfinite().all())
 
 
 def _fits(rows: int, attempt: Callable[[int], None]) -> bool:

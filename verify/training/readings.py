@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from verify.training import distributed
-from verify.training.failures import GIB, not_finite
+from verify.training.failures import GIB, all_finite, not_finite
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import nn
 
     from verify.training.alarms import Alarms
     from verify.training.course import Reading
@@ -42,6 +43,7 @@ class Readings:
         self._run_dir, self._data, self._world, self._log, self._alarms = run_dir, data, world, log, alarms
         self._every = EVERY if world.device.type == "cuda" else 1
         self._pending: list[Reading] = []
+        self._last: tuple[Reading, NDArray[np.float64]] | None = None
         self._since = time.perf_counter()
 
     def is_due(self, step: int) -> bool:
@@ -74,6 +76,7 @@ class Readings:
         if distributed.any_of(bad.size > 0):
             first = int(bad[0]) if bad.size else -1
             raise self._not_finite(readings[first], values[first])
+        self._last = readings[-1], values[-1].copy()
         values[:, 0] = _mean_over_ranks(values[:, 0], world=self._world)
         facts = {"samples_per_s": self._speed(readings), "memory_gib": _peak_gib(self._world.device)}
         alarms: list[str] = []
@@ -81,6 +84,15 @@ class Readings:
             facts |= {"loss": float(loss)}
             alarms += self._write(reading, loss=float(loss), norm=float(norm), speed=facts["samples_per_s"])
         return {**facts, "step": readings[-1].step}, alarms
+
+    def refuse_broken(self, net: nn.Module) -> None:
+        """Before weights are measured or kept: a loss may have been a number, and its update leave none.
+
+        Raises:
+            TrainingError: a weight is not finite; the message names the samples of the last step.
+        """
+        if self._last is not None and not all_finite(net):
+            raise self._not_finite(*self._last)
 
     def _write(self, reading: Reading, *, loss: float, norm: float, speed: float) -> list[str]:
         line = {"loss": loss, "grad_norm": norm, "lr": reading.lr, "margin": reading.margin}

@@ -140,6 +140,7 @@ class Run:
         Before the first step, too: the first weights are what training has to beat.
         """
         self._read()
+        self._readings.refuse_broken(self.parts.net)
         agree_on_buffers(self.parts)
         plan, course, section = self.parts.plan, self.course, self.parts.recipe.validation
         epoch = plan.epoch_of(self.step)
@@ -168,6 +169,7 @@ class Run:
             StorageError: the disk is full; the checkpoint before is whole.
         """
         self._read()
+        self._readings.refuse_broken(self.parts.net)
         agree_on_buffers(self.parts)
         parts = self.parts
         saved = checkpoints.save(

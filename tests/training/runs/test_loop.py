@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,10 +20,15 @@ from tests.training.small_runs import small_recipe, small_set
 from verify.config import plain
 from verify.errors import DataError, StorageError, TrainingError, UsageError
 from verify.training import checkpoint as checkpoints
+from verify.training import loop
 from verify.training.course import Progress
 from verify.training.estimate import estimate
 from verify.training.logs import LOG, read_log
 from verify.training.loop import train
+
+if TYPE_CHECKING:
+    from verify.training.course import Reading
+    from verify.training.parts import Parts
 from verify.training.objectives import margins
 
 pytestmark = pytest.mark.train
@@ -139,6 +145,27 @@ class TestItEndsWell:
             train(planned, run_dir=tmp_path)
         facts = json.loads(next(tmp_path.glob("not-finite-*.json")).read_text())
         assert len(facts["samples"]) == 24
+        kept = checkpoints.newest(tmp_path)
+        assert all(tensor.isfinite().all() for tensor in checkpoints.read_tensors(kept, "model").values())
+
+    @pytest.mark.parametrize("every", [1, 2])  # epochs between validations: at its end, one is due or not
+    def test_so_does_an_update_after_a_sound_loss_that_leaves_no_numbers(
+        self, every, recipe, tmp_path, monkeypatch
+    ) -> None:
+        update = loop.update
+
+        def breaking(parts: Parts, micro_batches: Any, **options: Any) -> Reading:
+            reading = update(parts, micro_batches, **options)
+            if reading.step == parts.plan.steps_per_epoch:
+                for parameter in (*parts.net.parameters(), *parts.best_net.parameters()):
+                    parameter.data.fill_(float("nan"))
+            return reading
+
+        monkeypatch.setattr(loop, "update", breaking)
+        planned = recipe(schedule={"epochs": 2, "warmup_epochs": 0}, validation={"every_epochs": every})
+        with pytest.raises(TrainingError, match=r"the weights after it: not finite.*made/p0\d\d"):
+            train(planned, run_dir=tmp_path)
+        assert json.loads(next(tmp_path.glob("not-finite-*.json")).read_text())["samples"]
         kept = checkpoints.newest(tmp_path)
         assert all(tensor.isfinite().all() for tensor in checkpoints.read_tensors(kept, "model").values())
 
