@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
+from numpy.typing import NDArray
+
 from tests.training.made import made_face, made_voice
 from verify.config import build
 from verify.data.splits import Split, write_split
@@ -22,21 +25,30 @@ def small_set(
     validation: int = 8,
     samples: int = 6,
     seed: int = 0,
+    alignment: str = "arcface-112",
 ) -> tuple[Path, Path]:
     """A prepared set of made people and its split: (folder, split file)."""
     folder.mkdir(parents=True, exist_ok=True)
     prepared, split = folder / "prepared", folder / "split.csv"
-    made = made_face if modality == "face" else made_voice
+    contract = contract_of(Modality(modality), alignment=alignment)
+
+    def made(person: int, sample: int) -> NDArray[Any]:
+        if modality == "voice":
+            return made_voice(person, sample, seed=seed)
+        face = made_face(person, sample, seed=seed)
+        side = contract["size_px"][0]
+        return face if side == len(face) else cv2.resize(face, (side, side))
+
     people = [(f"p{person:03d}", person) for person in range(train + validation)]
     write_prepared(
         prepared,
         (
-            (name, f"{name}/{sample}", made(person, sample, seed=seed))
+            (name, f"{name}/{sample}", made(person, sample))
             for name, person in people
             for sample in range(samples)
         ),
         name="made",
-        how=Preparation(modality=Modality(modality), contract=contract_of(Modality(modality))),
+        how=Preparation(modality=Modality(modality), contract=contract),
     )
     parts = {name: "train" if person < train else "validation" for name, person in people}
     write_split(split, Split(name="made", seed=0, parts=parts))
