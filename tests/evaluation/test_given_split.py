@@ -172,20 +172,30 @@ def taught(people, subjects):
     return capturer
 
 
-def test_people_whom_the_model_was_trained_on_are_refused_without_the_split(people) -> None:
+def test_people_whom_the_model_was_trained_on_are_refused_without_the_split(people, tmp_path) -> None:
     folder, split = people
     capturer = taught(people, split.subjects(TRAIN))
     count = len(split.subjects(TRAIN))
-    with pytest.raises(DataError, match=rf"people was trained on {count} of these 80 subjects .*--split"):
-        run_calibration(capturer, [folder / "people"], targets=[0.2], method=Method(), keep_cache=False)
+    strangers = write_people(tmp_path / "strangers", subjects=2, samples=2)
+    for number, path in enumerate(strangers.glob("*/*")):
+        path.write_text(f"{100 + number // 2}:{number}")
+    with pytest.raises(
+        DataError, match=rf"people was trained on {count} of these 80 subjects .*--split"
+    ) as said:
+        run_calibration(
+            capturer, [strangers, folder / "people"], targets=[0.2], method=Method(), keep_cache=False
+        )
+    assert said.value.exit_code == 4
+    other = PeopleCapturer()
     with pytest.raises(DataError, match="was trained on"):
         run_fused_calibration(
-            [PeopleCapturer(), capturer],
-            [folder / "people"],
+            [other, capturer],
+            [strangers, folder / "people"],
             targets=[0.2],
             method=Method(),
             keep_cache=False,
         )
+    assert capturer.captured == other.captured == []  # told by their files, before anything is embedded
     assert calibrated(people, capturer).calibration.sets
 
 
@@ -203,3 +213,13 @@ def test_evaluating_them_is_allowed_and_told(people, monkeypatch, capsys) -> Non
     with pytest.raises(SystemExit):
         main(["evaluate", str(folder / "people"), "--model", "people", "--no-cache", "--no-report"])
     assert "people was trained on 1 of these 80 subjects" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_drawn_gives_them_away_too(people) -> None:
+    folder, split = people
+    capturer = taught(people, split.subjects(TRAIN))  # by one photo of three, which need not be the one taken
+    count = len(split.subjects(TRAIN))
+    with pytest.raises(DataError, match=rf"trained on {count} of these"):
+        run_calibration(
+            capturer, [folder / "people"], targets=[0.2], max_samples_per_subject=1, keep_cache=False
+        )

@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from verify.capture import guess_modality
-from verify.data.manifest import read_manifest, refuse_one_subject
 from verify.data.splits import CALIBRATION
 from verify.errors import UsageError
 from verify.evaluation.acquaintance import refuse_acquainted
@@ -20,7 +19,7 @@ from verify.evaluation.calibrate import Recipe, calibrate
 from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.embeddings import embed_all
 from verify.evaluation.fusion import FUSION_PRIOR, FusedSource, fit_fused
-from verify.evaluation.given_split import HALVES_OF_A_SPLIT, splits_for, taking_part
+from verify.evaluation.given_split import manifest_of, splits_for
 from verify.evaluation.job import CalibrationJob, Method, non_mated_limit
 from verify.evaluation.pairing import aligned_sets, joined_sets
 from verify.evaluation.persons import with_persons
@@ -84,13 +83,14 @@ def run_fused_calibration(
     asked = checked_targets(targets, mode=method.mode)
     max_non_mated = non_mated_limit(trials)
     path = (cache or default_cache_path()) if keep_cache else None
+    given = splits_for(splits, sets=len(data))
+    manifests = [manifest_of(one, split, layout=layout) for one, split in zip(data, given, strict=True)]
+    for manifest in manifests:
+        for capturer, part in _files(capturers, manifest):
+            refuse_acquainted((capturer,), (part,))
     sets: list[tuple[EmbeddedSource, ...]] = []
     with nullcontext() if path is None else EmbeddingCache(path) as store:
-        for one, split in zip(data, splits_for(splits, sets=len(data)), strict=True):
-            manifest = read_manifest(one, layout=layout)
-            if split is not None:
-                manifest = taking_part(manifest, split, parts=HALVES_OF_A_SPLIT)
-            refuse_one_subject(manifest)
+        for manifest, split in zip(manifests, given, strict=True):
             embedded = [
                 embed_all(
                     capturer,
@@ -102,8 +102,6 @@ def run_fused_calibration(
                 )
                 for capturer, part in _files(capturers, manifest)
             ]
-            for capturer, one_of_them in zip(capturers, embedded, strict=True):
-                refuse_acquainted(capturer, one_of_them)
             sets.append(
                 tuple(
                     EmbeddedSource.of(

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from verify.config import unknown
+from verify.data.manifest import read_manifest, refuse_one_subject
 from verify.data.splits import CALIBRATION, TEST, Split, check_disjoint, read_split
 from verify.errors import InsufficientTrialsError, ManifestError, UsageError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Sequence
 
-    from verify.data.manifest import Manifest
+    from verify.data.manifest import Layout, Manifest
 
 HALVES_OF_A_SPLIT = (CALIBRATION, TEST)
 _SHOWN = 3
@@ -40,6 +41,19 @@ def splits_for(files: Sequence[str | os.PathLike[str]], *, sets: int) -> tuple[S
         )
         raise UsageError(msg)
     return tuple(open_split(file) for file in files)
+
+
+def manifest_of(one: str | os.PathLike[str], split: Split | None, *, layout: Layout | str | None) -> Manifest:
+    """A data set's files; of a split, those of its calibration and test parts.
+
+    Raises:
+        DataError: malformed data, one subject alone, or a split that does not know them.
+    """
+    manifest = read_manifest(one, layout=layout)
+    if split is not None:
+        manifest = taking_part(manifest, split, parts=HALVES_OF_A_SPLIT)
+    refuse_one_subject(manifest)
+    return manifest
 
 
 def open_split(file: str | os.PathLike[str]) -> Split:

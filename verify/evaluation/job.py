@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from verify.data.manifest import Layout, read_manifest, refuse_one_subject
+from verify.data.manifest import Layout, read_manifest
 from verify.errors import UsageError
 from verify.evaluation.acquaintance import refuse_acquainted
 from verify.evaluation.cache import EmbeddingCache, default_cache_path
@@ -15,7 +15,7 @@ from verify.evaluation.calibrate import Calibration, Recipe, calibrate, check_co
 from verify.evaluation.cohort import NORMS, Cohort, make_cohort
 from verify.evaluation.embedded_source import EmbeddedSource
 from verify.evaluation.embeddings import EmbeddedSet, embed_all
-from verify.evaluation.given_split import HALVES_OF_A_SPLIT, splits_for, taking_part
+from verify.evaluation.given_split import manifest_of, splits_for
 from verify.evaluation.persons import with_persons
 from verify.evaluation.pipeline import Spaces, into_space
 from verify.evaluation.score_files import ScoreFileSource
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from verify.data.splits import Split
+    from verify.data.manifest import Manifest
     from verify.evaluation.embeddings import Captures
     from verify.evaluation.sources import TrialSource
     from verify.metrics.prediction import Bound
@@ -146,21 +146,17 @@ def run_calibration(
         msg = "a trial list's pairs may cross the parts of a split: leave --split or --trial-list out"
         raise UsageError(msg)
     given = splits_for(splits, sets=len(data))
+    sets_given = () if trial_lists else tuple(zip(data, given, strict=True))
+    manifests = [manifest_of(one, split, layout=layout) for one, split in sets_given]
+    refuse_acquainted((capturer,), manifests)
     path = (cache or default_cache_path()) if keep_cache else None
     listed_pairs: list[TrialSource] = []
     sources: list[EmbeddedSource] = []
     sets: list[EmbeddedSet] = []
     with nullcontext() if path is None else EmbeddingCache(path) as store:
 
-        def embed(
-            one: AnyPath, how: Layout | str | None, split: Split | None = None
-        ) -> tuple[EmbeddedSet, tuple[str, ...]]:
-            manifest = read_manifest(one, layout=how)
-            if split is not None:
-                manifest = taking_part(manifest, split, parts=HALVES_OF_A_SPLIT)
-            if one != cohort:
-                refuse_one_subject(manifest)
-            embedded = embed_all(
+        def embed(manifest: Manifest) -> EmbeddedSet:
+            return embed_all(
                 capturer,
                 manifest,
                 cache=store,
@@ -168,9 +164,6 @@ def run_calibration(
                 workers=workers,
                 progress=progress,
             )
-            if one != cohort:
-                refuse_acquainted(capturer, embedded)
-            return embedded, manifest.warnings
 
         listed_pairs.extend(
             TrialListSource.open(
@@ -183,15 +176,15 @@ def run_calibration(
             )
             for listed in trial_lists
         )
-        for one, split in () if trial_lists else zip(data, given, strict=True):
-            embedded, warnings = embed(one, layout, split)
+        for (one, split), manifest in zip(sets_given, manifests, strict=True):
+            embedded = embed(manifest)
             sets.append(embedded)
             sources.append(
                 EmbeddedSource.of(
                     embedded,
                     model_id=capturer.model_id,
                     kind=_kind(one),
-                    warnings=warnings,
+                    warnings=manifest.warnings,
                     max_non_mated=max_non_mated,
                     seed=method.seed,
                     split=split,
@@ -200,7 +193,7 @@ def run_calibration(
         strangers = None
         if cohort is not None:
             strangers = make_cohort(
-                embed(cohort, None)[0], apart_from=sets, method=method.norm, top_k=method.top_k
+                embed(read_manifest(cohort)), apart_from=sets, method=method.norm, top_k=method.top_k
             )
     recipe = Recipe(
         capturer.model_id,
