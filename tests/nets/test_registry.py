@@ -26,11 +26,12 @@ PARAMETERS = {
 }
 
 
-def inputs(name: str, *, batch: int = 3, frames: int = 120):
+def inputs(name: str, *, batch: int = 3, frames: int = 120, side: int = 0):
     network = NETWORKS[name]
     generator = torch.Generator().manual_seed(5)
     if network.modality == "face":
-        return torch.rand(batch, 3, *network.contract["size_px"], generator=generator) * 255
+        sides = (side, side) if side else network.contract["size_px"]
+        return torch.rand(batch, 3, *sides, generator=generator) * 255
     return torch.randn(batch, frames, network.contract["bins"], generator=generator)
 
 
@@ -55,8 +56,10 @@ def test_ecapa_with_512_channels_and_the_trunk_of_resnet34_are_as_published() ->
 @pytest.mark.parametrize("autocast", [False, True], ids=["fp32", "bf16"])
 def test_raw_and_unit_embeddings_in_float32_and_every_weight_trains(name, autocast) -> None:
     torch.manual_seed(2)
-    net = make_network(name, dim=24, width=0.125)
-    batch = inputs(name)
+    takes_any = NETWORKS[name].contract is registry.FACE_112  # then a fifth of the pixels proves as much
+    side, own = (48, {"size_px": 48}) if takes_any else (96, {})
+    net = make_network(name, dim=24, width=0.125, **own)
+    batch = inputs(name, frames=60, side=side)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         raw = net.raw(batch)
     assert raw.shape == (3, 24)
@@ -131,7 +134,14 @@ def test_pixels_are_standardised_inside() -> None:
         (lambda: make_network("campplus", width=0), r"campplus cannot be made with .*width = 0: width must"),
         (lambda: make_network("campplus", width=math.nan), r"width must be above 0, not nan"),
         (lambda: make_network("resnet34_asp", mels=30), r"mels must be a multiple of 8, not 30"),
-        (lambda: make_network("ecapa_tdnn", width="wide"), r"ecapa_tdnn cannot be made with .*'wide'"),
+        (
+            lambda: make_network("ecapa_tdnn", width="wide"),
+            r"ecapa_tdnn: width must be a number, such as its own 1.0; not 'wide'",
+        ),
+        (
+            lambda: make_network("mobilefacenet", width=True),
+            r"mobilefacenet: width must be a number.*not True",
+        ),
     ],
 )
 def test_wrong_calls_name_the_way_out(call, words) -> None:

@@ -15,7 +15,8 @@ from verify.report.embeddings import EmbeddingMap, Panel, embeddings_page
 LOUD = Probe(
     "camera", ("phone", "webcam"), 60, 12, 3, 0.91, 0.5, 0.56, 0.005, "within subjects", 0.04, 0.031
 )  # fmt: skip
-QUIET = replace(LOUD, name="session", accuracy=0.52)
+QUIET = replace(LOUD, name="session", accuracy=0.52, p_value=0.3)
+AT_THE_EDGE = replace(LOUD, name="lens", accuracy=0.57, p_value=0.0547)
 FAINT = replace(LOUD, name="microphone", accuracy=0.54, chance_upper=0.53)
 WHO = Probe("identity", tuple(f"person {k}" for k in range(12)), 60, 12, 1, 0.94, 1 / 12)
 
@@ -162,3 +163,8 @@ def test_without_a_script_the_maps_and_numbers_are_there(show) -> None:
     page = show(embeddings_page(drawn()), script=False).page
     assert page.locator(".map").count() == 6
     assert not page.locator(".finder").is_visible()
+
+
+def test_what_more_than_one_in_twenty_shufflings_match_is_no_trace() -> None:
+    assert AT_THE_EDGE.says == "no trace"  # above the 95 % quantile, yet p is 0.0547
+    assert FAINT.says == "a faint trace"

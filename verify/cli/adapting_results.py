@@ -139,7 +139,10 @@ def show_rates(facts: Mapping[str, Any]) -> None:
         pairs = f"{found['mated']:,} mated and {found['non_mated']:,} non-mated pairs"
         print_table(columns, rows, title=f"{name}: {found['subjects']:,} subjects, {pairs}")
     if not facts["unseen"]:
-        click.echo("nobody was kept apart with two samples: the gain on unseen people is not known")
+        click.echo(
+            "the gain on unseen people is not known: the split's test part has nobody with two samples; "
+            "give it more people (`verify split --fractions`, or another --seed)"
+        )
     else:
         click.echo(f"on people that the adapter never saw: {facts['verdict']}")
 

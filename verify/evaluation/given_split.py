@@ -80,7 +80,7 @@ def taking_part(manifest: Manifest, split: Split, *, parts: Collection[str]) -> 
         msg = (
             f"{manifest.name}: the split of {split.name} does not know {len(strangers)} subjects "
             f"({', '.join(strangers[:_SHOWN])}{', ...' if len(strangers) > _SHOWN else ''}): make it anew from "
-            "the same data, with the same seed and fractions nobody moves (verify split)"
+            "the same data, by `verify split` (the same seed and fractions leave everybody else where they are)"
         )
         raise ManifestError(msg)
     there = Counter(split.parts.values())

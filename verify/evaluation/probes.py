@@ -68,8 +68,8 @@ class Probe:
 
     @property
     def visible(self) -> bool:
-        """Whether the condition shows: told better than 95 % of shufflings."""
-        return self.chance_upper is not None and self.accuracy > self.chance_upper
+        """Whether the condition shows: at most 5 % of shufflings, the true labels among them, are told as well."""
+        return self.p_value is not None and self.p_value <= 1 - CONFIDENCE + 1e-12
 
     @property
     def strength(self) -> float:

@@ -148,10 +148,12 @@ def make_network(name: str, *, dim: int = 0, **options: Any) -> nn.Module:
     """
     network = find_network(name)
     build = _loaded(network)
-    known = [key for key in inspect.signature(build).parameters if key != "dim"]
-    for key in options:
+    parameters = inspect.signature(build).parameters
+    known = [key for key in parameters if key != "dim"]
+    for key, value in options.items():
         if key not in known:
             raise UsageError(f"{name}: {unknown(key, known, what='option')}")  # noqa: TRY003, EM102
+        _check_kind(name, key, value, default=parameters[key].default)
     if dim < 0:
         msg = f"{name}: dim must be positive, or 0 for the network's own {network.dim}; not {dim}"
         raise UsageError(msg)
@@ -161,6 +163,17 @@ def make_network(name: str, *, dim: int = 0, **options: Any) -> nn.Module:
         given = ", ".join(f"{key} = {value!r}" for key, value in {"dim": dim, **options}.items())
         msg = f"{name} cannot be made with {given}: {error}"
         raise UsageError(msg) from error
+
+
+def _check_kind(name: str, key: str, value: object, *, default: object) -> None:
+    """Refuse a word where the network's own value is a number, before torch stumbles over it."""
+    numeric = isinstance(default, int | float) and not isinstance(default, bool)
+    if numeric and (isinstance(value, bool) or not isinstance(value, int | float)):
+        msg = f"{name}: {key} must be a number, such as its own {default}; not {value!r}"
+        raise UsageError(msg)
+    if isinstance(default, bool) and not isinstance(value, bool):
+        msg = f"{name}: {key} must be true or false, not {value!r}"
+        raise UsageError(msg)
 
 
 def _loaded(network: Network) -> Callable[..., nn.Module]:

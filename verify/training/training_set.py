@@ -181,7 +181,7 @@ def _parts_of(one: PreparedSet, split: Split, *, source: Path) -> NDArray[np.str
         msg = (
             f"{source}: does not know {len(unknown)} of the {len(one.subjects)} subjects of {one.path} "
             f"({', '.join(unknown[:_SHOWN])}{', ...' if len(unknown) > _SHOWN else ''}): make the split anew from the "
-            "same data, with the same seed and fractions nobody moves (verify split)"
+            "same data, by `verify split` (the same seed and fractions leave everybody else where they are)"
         )
         raise DataError(msg)
     return np.array([split.parts[subject] for subject in one.subjects])
@@ -245,11 +245,15 @@ def _too_few(
 ) -> DataError:
     there = sorted({str(name) for theirs in parts for name in np.unique(theirs)})
     of = int(sum(np.count_nonzero(theirs == part) for theirs in parts))
-    few = f" ({of} with fewer than {min_samples} samples too)" if of > len(chosen) else ""
+    short = of - len(chosen)
+    few = f" ({short} more have fewer samples than data.min_samples = {min_samples})" if short else ""
+    way = "bring more subjects, or split with other fractions"
+    if short:
+        way = f"bring {min_samples} samples of each subject"
     where = ", ".join(str(one.path) for one in prepared)
     return DataError(
         f"{where}: {len(chosen)} identities in the part {part!r}{few}, and two are the least that can be told apart; "
-        f"the split has the parts {', '.join(there)}: bring more subjects, or split with other fractions"
+        f"the split has the parts {', '.join(there)}: {way}"
     )
 
 
