@@ -10,7 +10,9 @@ import torch
 
 from verify.config import plain
 from verify.nets.registry import make_network
+from verify.training import ancestry
 from verify.training import checkpoint as checkpoints
+from verify.training.ancestry import RANDOM, Ancestry
 from verify.training.recipe import Recipe
 from verify.training.training_set import open_training
 
@@ -30,10 +32,10 @@ def seeded_network(recipe: Recipe, *, seed: int = 0) -> torch.nn.Module:
     return net.eval()
 
 
-def write_run(run: Path, recipe: Recipe, **weights: torch.nn.Module) -> Path:
+def write_run(run: Path, recipe: Recipe, *, first: Ancestry = RANDOM, **weights: torch.nn.Module) -> Path:
     """A run at step 7 with the given files of weights (``model=``, ``ema=``); its folder."""
     data = open_training(recipe.data.sets, part="train")
-    first = next(iter(weights.values()))
+    some = next(iter(weights.values()))
     state: dict[str, Any] = {
         "epoch": 1,
         "course": {"closed": 7, "best_step": 7, "best": VALIDATED, "latest": VALIDATED},
@@ -42,13 +44,14 @@ def write_run(run: Path, recipe: Recipe, **weights: torch.nn.Module) -> Path:
         "data_sha256": data.data_sha256,
         "split_sha256": data.split_sha256,
         "sets": [dataclasses.asdict(facts) for facts in data.sets],
-        "network": {"name": recipe.model.network, "dim": int(first.dim), "initial": "random"},
+        "network": {"name": recipe.model.network, "dim": int(some.dim), "initial": first.words},
+        **ancestry.on_state(first, data),
         "weights": "ema" if "ema" in weights else "model",
         "git_revision": "0" * 40,
         "torch": str(torch.__version__),
     }
     tensors = {name: net.state_dict() for name, net in weights.items()}
-    tensors["objective"] = {"centres": torch.zeros(16, int(first.dim))}
+    tensors["objective"] = {"centres": torch.zeros(16, int(some.dim))}
     saved = checkpoints.save(run, step=7, tensors=tensors, state=state)
     checkpoints.publish(saved, name=checkpoints.BEST)
     return run

@@ -235,22 +235,6 @@ def test_voices_are_not_judged_by_another_encoder_s_limits(tmp_path) -> None:
         assert np.abs(np.linalg.norm(rows, axis=1) - 1).max() < 1e-5
 
 
-def test_fine_tuned_weights_keep_their_licence() -> None:
-    from types import SimpleNamespace
-
-    from verify.models.registry import find_entry
-
-    entry = find_entry("inception-resnet-v1-vggface2")
-    trained = SimpleNamespace(
-        recipe=SimpleNamespace(model=SimpleNamespace(initial="published")),
-        network=SimpleNamespace(published=entry.name),
-    )
-    assert run_card._licence(trained, "")[0] == entry.licence
-    assert run_card._licence(trained, "mine")[2] is entry.commercial_use
-    trained.recipe.model.initial = ""
-    assert run_card._licence(trained, "") == ("not stated", "", True)
-
-
 def test_the_command_prints_and_refuses(run_dir, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("VERIFY_MODELS", str(tmp_path))
     run = Runner(capsys)

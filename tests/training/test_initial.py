@@ -27,7 +27,7 @@ def same(one, other) -> bool:
 def load(target, initial, *, network="mobilefacenet", **options: object) -> str:
     from verify.training.initial import load_initial
 
-    return load_initial(target, str(initial), network=network, **options)
+    return load_initial(target, str(initial), network=network, **options).words
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def run(tmp_path):
         "weights": "ema",
         "recipe": {"name": "small"},
         "recipe_sha256": "ab" * 32,
+        "learnt_from": [],
     }
     tensors = {"model": source.state_dict(), "ema": average.state_dict()}
     checkpoint.save(tmp_path / "run", step=7, tensors=tensors, state=state)

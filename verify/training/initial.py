@@ -18,7 +18,9 @@ from verify.models.shelf import new_folder, scratch_folder
 from verify.models.weights import read_weights
 from verify.nets import inception_resnet_v1
 from verify.nets.registry import find_network, networks
+from verify.training import ancestry
 from verify.training import checkpoint as checkpoints
+from verify.training.ancestry import Ancestry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +47,7 @@ def load_initial(
     network: str,
     models_dir: Path | None = None,
     progress: Progress = silent,
-) -> str:
+) -> Ancestry:
     """Load weights into a network, every tensor of it, in place.
 
     Args:
@@ -59,7 +61,7 @@ def load_initial(
         progress: called with (label, bytes so far, bytes in all or 0) while weights are fetched.
 
     Returns:
-        Where the weights came from, in words, for cards: no path but a file's name and hash.
+        Where the weights came from, in words, and what comes along with them: licence, and whom they know.
 
     Raises:
         UsageError: nothing is published for this network, no such file, or weights of another network or
@@ -69,11 +71,11 @@ def load_initial(
         DownloadError: the published weights cannot be fetched.
     """
     if initial == PUBLISHED:
-        state, words = _published(network, models_dir, progress)
+        state, first = _published(network, models_dir, progress)
     elif (path := Path(initial).expanduser()).is_dir():
-        state, words = _of_run(path, network)
+        state, first = _of_run(path, network)
     elif path.is_file():
-        state, words = _of_file(path), f"{path.name} (sha256 {file_sha256(path)})"
+        state, first = _of_file(path), _beside(path)
     else:
         msg = (
             f"model.initial = {initial!r}: no such file or folder; it is {PUBLISHED!r}, a run's folder, "
@@ -86,10 +88,12 @@ def load_initial(
     with torch.no_grad():
         for name, tensor in clean.items():
             own[name].copy_(tensor)
-    return words
+    return first
 
 
-def _published(network: str, models_dir: Path | None, progress: Progress) -> tuple[dict[str, Tensor], str]:
+def _published(
+    network: str, models_dir: Path | None, progress: Progress
+) -> tuple[dict[str, Tensor], Ancestry]:
     model = find_network(network).published
     if not model:
         known = ", ".join(sorted(name for name, item in networks().items() if item.published))
@@ -107,10 +111,11 @@ def _published(network: str, models_dir: Path | None, progress: Progress) -> tup
         with suppress(OSError):  # the next run finds it there; without, it is fetched again
             path.replace(base / path.name)
     sha256 = source["files"][path.name]["sha256"]
-    return state, f"published weights of {entry.name} ({path.name}, sha256 {sha256})"
+    words = f"published weights of {entry.name} ({path.name}, sha256 {sha256})"
+    return state, ancestry.of_entry(entry, words=words)
 
 
-def _of_run(folder: Path, network: str) -> tuple[dict[str, Tensor], str]:
+def _of_run(folder: Path, network: str) -> tuple[dict[str, Tensor], Ancestry]:
     """The best checkpoint of a run, else its last one; or the checkpoint itself."""
     places = [
         folder,
@@ -133,7 +138,18 @@ def _of_run(folder: Path, network: str) -> tuple[dict[str, Tensor], str]:
             "or begin from another run"
         )
         raise UsageError(msg)
-    return checkpoints.read_tensors(found, weights), words
+    return checkpoints.read_tensors(found, weights), ancestry.of_run(state, words=words)
+
+
+def _beside(path: Path) -> Ancestry:
+    """Of weights in a file: a run's, if they lie in one of its checkpoints; else nothing is known of them."""
+    sha256 = file_sha256(path)
+    words = f"{path.name} (sha256 {sha256})"
+    with suppress(ModelIntegrityError):
+        state = checkpoints.read_state(path.parent)
+        if state.get("files", {}).get(path.name) == sha256:
+            return ancestry.of_run(state, words=words)
+    return Ancestry(words=words)
 
 
 def _of_file(path: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from verify.data.splits import TRAIN, VALIDATION
 from verify.errors import DataError, UsageError
 from verify.nets.registry import find_network, make_network
-from verify.training import distributed
+from verify.training import ancestry, distributed
 from verify.training.averaging import Average
 from verify.training.objectives import make_objective
 from verify.training.optimisers import check_precision, freeze, make_optimiser, normalisations
@@ -26,6 +26,7 @@ from verify.training.validation import Validation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from verify.training.ancestry import Ancestry
     from verify.training.distributed import World
     from verify.training.pipeline import Pipeline
     from verify.training.recipe import ObjectiveSection, Recipe
@@ -119,6 +120,7 @@ class Parts:
         average: the averaged network, if the recipe keeps one.
         optimiser: over network and objectives.
         initial: where the first weights came from, in words.
+        history: licence and people of the weights before, and of these, as ``state.json`` keeps them.
     """
 
     recipe: Recipe
@@ -135,6 +137,7 @@ class Parts:
     average: Average | None
     optimiser: torch.optim.Optimizer
     initial: str
+    history: Mapping[str, Any]
 
     @property
     def best_net(self) -> nn.Module:
@@ -170,6 +173,7 @@ class Parts:
                 "parameters": sum(parameter.numel() for parameter in self.net.parameters()),
                 "initial": self.initial,
             },
+            **self.history,
             "weights": "model" if self.average is None else "ema",
         }
 
@@ -210,7 +214,7 @@ def assemble(recipe: Recipe, *, world: World) -> Parts:
     )
     torch.manual_seed(recipe.seed)  # every process begins with the same weights
     net = make_network(network.name, dim=recipe.model.dim, **recipe.model.options)
-    initial = _first_weights(net, recipe.model.initial, network=network.name)
+    first = _first_weights(net, recipe.model.initial, network=network.name)
     frozen = freeze(net, recipe.model.freeze)
     if recipe.model.freeze_statistics:
         frozen += normalisations(net)
@@ -248,7 +252,8 @@ def assemble(recipe: Recipe, *, world: World) -> Parts:
         objectives=objectives,
         average=Average(net, decay=recipe.run.ema, frozen=frozen) if recipe.run.ema else None,
         optimiser=make_optimiser(recipe.optimiser, net, objectives, device=world.device),
-        initial=initial,
+        initial=first.words,
+        history=ancestry.on_state(first, data),
     )
 
 
@@ -266,9 +271,9 @@ def agree_on_buffers(parts: Parts) -> None:
             buffer.div_(distributed.size())
 
 
-def _first_weights(net: nn.Module, initial: str, *, network: str) -> str:
+def _first_weights(net: nn.Module, initial: str, *, network: str) -> Ancestry:
     if not initial:
-        return "random"
+        return ancestry.RANDOM
     from verify.training.initial import load_initial
 
     return load_initial(net, initial, network=network)

@@ -9,13 +9,13 @@ from verify.models.assemble import file_facts
 from verify.models.bundle import open_bundle
 from verify.models.card import Card
 from verify.models.identity import graph_content_hash, model_id
-from verify.models.learnt_from import KEY, marks
-from verify.models.registry import find_entry
+from verify.models.learnt_from import KEY, marks_of
 from verify.training.agreement import SAME
+from verify.training.ancestry import licence_of, own_marks, training_data_of
 from verify.types import Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     import onnx
@@ -108,7 +108,7 @@ def card_of(
         licence_url=licence_url,
         commercial_use=commercial,
         sources=(_source(trained, taught),),
-        training_data=_training_data(trained),
+        training_data=training_data_of(trained.state),
         files={MODEL_FILE: file_facts(file)},
         content=content,
         postprocessing=postprocessing,
@@ -129,10 +129,8 @@ def _default_locator(
 
 def _licence(trained: TrainedRun, licence: str) -> tuple[str, str, bool]:
     """Licence, its address, and whether commercial use is allowed: fine-tuned weights stay under their first."""
-    if trained.recipe.model.initial == "published" and trained.network.published:
-        entry = find_entry(trained.network.published)
-        return licence or entry.licence, entry.licence_url, entry.commercial_use
-    return licence or "not stated", "", True
+    before, licence_url, commercial_use = licence_of(trained.state)
+    return licence or before or "not stated", licence_url, commercial_use
 
 
 def _source(trained: TrainedRun, taught: TrainingSet) -> dict[str, Any]:
@@ -146,30 +144,8 @@ def _source(trained: TrainedRun, taught: TrainingSet) -> dict[str, Any]:
         "weights": trained.weights,
         **{key: state[key] for key in ("recipe_sha256", "data_sha256", "split_sha256")},
         **{key: state[key] for key in known if key in state},
-        KEY: marks(
-            (identity, sha256.decode())
-            for identity, sha256 in zip(taught.labels.tolist(), taught.sha256s.tolist(), strict=True)
-        ),
+        KEY: sorted(marks_of([state]) | own_marks(taught)),
     }
-
-
-def _training_data(trained: TrainedRun) -> str:
-    sets: Sequence[Mapping[str, Any]] = trained.state.get("sets", ())
-    told = [
-        f"{one['name']} ({one['subjects']} subjects, {one['samples']} samples, data {one['sha256'][:12]}, split "
-        f"{one['split_sha256'][:12]})"
-        for one in sets
-    ]
-    own = "; ".join(told) or f"data {trained.state['data_sha256'][:12]}"
-    words = str(trained.state.get("network", {}).get("initial", ""))  # no path: a name and a hash
-    if not trained.recipe.model.initial:
-        return own
-    told_before = ""
-    if trained.recipe.model.initial == "published":
-        told_before = find_entry(trained.network.published).training_data
-    return f"{own}; begun from {words or 'other weights'}" + (
-        f", trained on: {told_before}" if told_before else ""
-    )
 
 
 def _measured(trained: TrainedRun) -> dict[str, Any]:
