@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -182,8 +183,11 @@ def test_crops_are_for_voices_and_voices_need_them(modality, crop) -> None:
 
 
 INTERRUPTED = """
+    import signal
     import numpy as np
     from verify.training.loader import Loader
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell lets it be ignored
 
     class Faces:
         modality = "face"
@@ -210,14 +214,19 @@ def test_ctrl_c_ends_all_readers_without_a_word() -> None:
         start_new_session=True,
     )
     assert run.stdout is not None
-    assert run.stdout.readline() == "reading\n"
-    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of them
-    out, err = run.communicate(timeout=300)
-    assert (out, err, run.returncode) == ("stopped\n", "", 0)
-    for _ in range(100):
-        try:
-            os.killpg(run.pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    pytest.fail("a reader outlived the training process")
+    try:
+        assert run.stdout.readline() == "reading\n"
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of them
+        out, err = run.communicate(timeout=120)
+        assert (out, err, run.returncode) == ("stopped\n", "", 0)
+        for _ in range(100):
+            try:
+                os.killpg(run.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.05)
+        pytest.fail("a reader outlived the training process")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
