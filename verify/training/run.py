@@ -16,7 +16,7 @@ from verify.training import checkpoint as checkpoints
 from verify.training import distributed
 from verify.training.alarms import Alarms
 from verify.training.course import Course, Progress, Reading, RunResult, opening, silent
-from verify.training.logs import RunLog
+from verify.training.logs import CURVES, RunLog
 from verify.training.optimisers import restore_state, state_of
 from verify.training.parts import agree_on_buffers
 from verify.training.readings import Readings
@@ -272,14 +272,26 @@ class Run:
 
 
 def check_free(run_dir: Path, *, resume: bool) -> None:
-    """Refuse a folder that holds a run which is not to be resumed.
+    """Refuse a folder that holds a run which is not to be resumed, or something else, such as people or a prepared set.
 
     Raises:
         UsageError: says how to go on.
     """
+    if not resume and (found := _foreign(run_dir)):
+        msg = f"{run_dir} holds something else than a run ({found}): name a new folder with -o"
+        raise UsageError(msg)
     if (run_dir / RECIPE).exists() and not resume:
         msg = f"{run_dir} holds a run already: go on with --resume, or name another folder with -o"
         raise UsageError(msg)
+
+
+def _foreign(run_dir: Path) -> str:
+    """What tells that a folder is no run's: a folder that runs do not make, a shard, a bundle's card; else empty."""
+    own = {checkpoints.folder_of(run_dir).name, CURVES}
+    for path in sorted(run_dir.glob("[!.]*")):
+        if (path.is_dir() and path.name not in own) or path.name == "card.json" or path.suffix == ".arrow":
+            return path.name
+    return ""
 
 
 def _claim(run_dir: Path, *, recipe: Any) -> None:

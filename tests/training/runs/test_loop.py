@@ -245,6 +245,14 @@ class TestItRefuses:
         with pytest.raises(UsageError, match=r"holds a run already.*--resume"):
             train(recipe(), run_dir=tmp_path)
 
+    @pytest.mark.parametrize("found", ["ann/1.jpg", "shard-00000.arrow", "card.json"])
+    def test_a_folder_of_something_else(self, recipe, tmp_path, found) -> None:
+        (tmp_path / found).parent.mkdir(exist_ok=True)
+        (tmp_path / found).write_bytes(b"")
+        with pytest.raises(UsageError, match=rf"something else than a run \({found.split('/')[0]}\).*-o"):
+            train(recipe(), run_dir=tmp_path)
+        assert len(list(tmp_path.iterdir())) == 1
+
     def test_one_sample_a_subject_where_pairs_are_drawn(self, tmp_path) -> None:
         made = small_set(tmp_path / "set", modality="voice", train=6, validation=4, samples=1)
         voice = {"modality": "voice", "model": {"network": "ecapa_tdnn", "options": {"width": 0.1}}}
