@@ -96,6 +96,9 @@ def recipe_of(options: Mapping[str, Any]) -> Recipe:
     if len(options["sources"]) != 1:
         msg = "name one recipe, for example configs/face_mobilefacenet_arcface.toml"
         raise click.UsageError(msg)
+    if options["sources"][0].is_dir():
+        msg = f"{options['sources'][0]} is a folder: training takes a recipe and --data; --adapter KIND takes people"
+        raise click.UsageError(msg)
     changes: dict[str, Any] = dict(_change(text) for text in options["changes"])
     if len(options["data"]) != len(options["split"]):
         msg = f"{len(options['data'])} --data and {len(options['split'])} --split: each prepared set needs its split"

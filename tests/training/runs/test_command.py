@@ -105,6 +105,7 @@ def test_ctrl_c_ends_with_130_and_resume_goes_on(run, typed, monkeypatch) -> Non
         ((), "name one recipe"),
         (("a.toml", "b.toml"), "name one recipe"),
         (("nowhere.toml",), "nowhere.toml"),
+        ((".",), "is a folder: training takes a recipe and --data"),
         (("RECIPE", "--data", "x"), "1 --data and 0 --split"),
         (("RECIPE", "--set", "schedule.epochs"), "KEY=VALUE"),
         (("RECIPE", "--set", "shedule.epochs=1"), "did you mean 'schedule'"),
