@@ -72,6 +72,11 @@ class TrainingSet:
         return len(self.labels)
 
     @property
+    def set_numbers(self) -> NDArray[np.int32]:
+        """(n,) place in `sets` of the set that each sample is of."""
+        return self._set
+
+    @property
     def modality(self) -> Modality:
         """Face or voice."""
         return self._prepared[0].modality

@@ -112,6 +112,7 @@ class Validation:
         most = min(section.max_samples or MOST_SAMPLES, MOST_SAMPLES)
         self.chosen = choose(data.labels, most=most, seed=seed)
         self.labels = np.asarray(data.labels)[self.chosen]
+        self._sets = data.set_numbers[self.chosen]
         subjects, counts = np.unique(self.labels, return_counts=True)
         if len(subjects) < 2 or counts.max() < 2:  # noqa: PLR2004  two people, two samples
             msg = (
@@ -134,7 +135,7 @@ class Validation:
             embeddings = self._embed(net)
         finally:
             net.train(was_training)
-        return compare(embeddings, self.labels)
+        return compare(embeddings, self.labels, sets=self._sets)
 
     @torch.inference_mode()
     def _embed(self, net: nn.Module) -> NDArray[np.float32]:
@@ -211,8 +212,17 @@ def choose(labels: NDArray[np.int64], *, most: int, seed: int) -> NDArray[np.int
     return np.sort(by_subject[wanted])
 
 
-def compare(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Validated:
-    """Compare all pairs of (n, D) unit embeddings of (n,) subjects, `ROWS` samples at a time.
+def compare(
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    sets: NDArray[np.integer[Any]] | None = None,
+) -> Validated:
+    """Compare pairs of (n, D) unit embeddings of (n,) subjects, `ROWS` samples at a time.
+
+    With `sets`, (n,) the data set of each sample, people are held against those of their own set: strangers of two
+    sets differ by camera and light as well, and telling them apart proves little. (Where no set has two people, all
+    are held against all.)
 
     Recall@1 counts equal cosines as every order of them does: a network that maps all to one point gets what guessing
     gets, however the samples are sorted.
@@ -221,16 +231,19 @@ def compare(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Valid
         ScoreError: embeddings are not finite.
     """
     subjects, counts = np.unique(labels, return_counts=True)
-    pairs = len(labels) * (len(labels) - 1) // 2
-    mated = np.empty(int((counts * (counts - 1) // 2).sum()), np.float32)
-    non_mated = np.empty(pairs - mated.size, np.float32)
+    mated = np.empty(_pairs(counts), np.float32)
+    groups = np.zeros(len(labels), np.int32) if sets is None else sets
+    if _pairs(np.unique(groups, return_counts=True)[1]) == mated.size:
+        groups = np.zeros(len(labels), np.int32)
+    non_mated = np.empty(_pairs(np.unique(groups, return_counts=True)[1]) - mated.size, np.float32)
     at = [0, 0]
     for first in range(0, len(labels), ROWS):
         rows = slice(first, first + ROWS)
         cosines = embeddings[rows] @ embeddings[first:].T  # (b, n - first)
         later = np.triu(np.ones(cosines.shape, dtype=bool), 1)  # each pair once
         same = labels[rows, None] == labels[None, first:]
-        for number, (scores, chosen) in enumerate(((mated, later & same), (non_mated, later & ~same))):
+        strange = later & ~same & (groups[rows, None] == groups[None, first:])
+        for number, (scores, chosen) in enumerate(((mated, later & same), (non_mated, strange))):
             found = cosines[chosen]
             scores[at[number] : at[number] + found.size] = found
             at[number] += found.size
@@ -248,6 +261,12 @@ def compare(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Valid
         mated=mated.size,
         non_mated=non_mated.size,
     )
+
+
+def _pairs(counts: NDArray[np.integer[Any]]) -> int:
+    """Pairs within groups of these sizes."""
+    sizes = counts.astype(np.int64)
+    return int((sizes * (sizes - 1) // 2).sum())
 
 
 def shows(non_mated: int, *, fmr: float) -> bool:

@@ -205,3 +205,25 @@ def test_among_equals_the_other_figures_and_then_the_gap_choose_but_do_not_keep_
     assert not course.take(found(gap=0.9, eer=0.01), metric="eer", step=5)
     assert not course.take(found(eer=float("nan")), metric="eer", step=6)
     assert (course.best_step, course.waiting) == (3, 5)
+
+
+def test_strangers_of_two_sets_are_not_held_against_each_other():
+    rng = np.random.default_rng(5)
+    people = rng.standard_normal((8, 16)).repeat(4, axis=0)
+    sets = np.repeat([0, 1], 16)
+    light = np.where(sets[:, None] == 0, 1.0, -1.0) * rng.standard_normal(16) * 3  # each set's own camera
+    embeddings = (people + light + 0.8 * rng.standard_normal((32, 16))).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    labels = np.arange(8).repeat(4)
+    pooled, within = compare(embeddings, labels), compare(embeddings, labels, sets=sets)
+    assert within.non_mated == 2 * (16 * 15 // 2 - 4 * 6)
+    assert pooled.non_mated == 32 * 31 // 2 - 8 * 6
+    assert within.mated == pooled.mated == 48
+    parts = [compare(embeddings[sets == one], labels[sets == one]) for one in (0, 1)]
+    assert pooled.eer < min(part.eer for part in parts) <= within.eer + 0.05
+
+
+def test_sets_of_one_person_each_are_held_against_each_other():
+    embeddings = np.eye(4, dtype=np.float32)
+    found = compare(embeddings, np.array([0, 0, 1, 1]), sets=np.array([0, 0, 1, 1]))
+    assert (found.mated, found.non_mated) == (2, 4)
