@@ -72,7 +72,7 @@ def test_subjects_of_two_sets_are_different_people(section) -> None:
 def test_limits(section) -> None:
     one = section()
     assert len(open_training([one], max_identities=3).identities) == 3
-    with pytest.raises(DataError, match="fewer samples than data.min_samples = 3.*bring 3 samples of each"):
+    with pytest.raises(DataError, match=r"fewer samples than data.min_samples = 3.*bring 3 samples of each"):
         open_training([one], min_samples=3)
 
 

@@ -126,7 +126,7 @@ def find_entry(name: str) -> Entry:
     shown = name if len(name) <= 64 else name[:61] + "..."  # noqa: PLR2004  longest bundle name
     near = difflib.get_close_matches(name.lower(), [*known, *ALIASES], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
-    if (Path(name) / CARD_FILE).is_file():
+    if len(name) <= len(shown) and (Path(name) / CARD_FILE).is_file():
         hint = f"the bundle in this folder is called by its path: {shown.rstrip('/')}/; "
     msg = f"no model named {shown!r}; {hint}known: {', '.join(sorted(known))} (aliases: {', '.join(ALIASES)})"
     raise UnknownModelError(msg)

@@ -81,6 +81,7 @@ def train(
     except torch.cuda.OutOfMemoryError as error:
         raise no_room() from error
     finally:
+        torch.set_flush_denormal(False)  # the caller's arithmetic is the caller's
         distributed.stop()
 
 
@@ -219,7 +220,7 @@ def batches(parts: Parts, *, first_step: int, stage: str) -> Generator[Batch]:
 def _settings(recipe: Recipe, device: torch.device) -> None:
     """On a GPU: TF32 for what autocast leaves in float32, and the fastest kernel for each shape, found by trying.
 
-    On a CPU numbers too small to matter are zero, in this process, from here on.
+    On a CPU numbers too small to matter are zero, in this thread, until the run ends.
     """
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high" if recipe.run.precision == "bf16" else "highest")

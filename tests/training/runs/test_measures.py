@@ -11,12 +11,14 @@ pytest.importorskip("torch", reason="needs the training extra")
 
 import torch
 
+from tests.training.small_runs import small_recipe, small_set
 from verify.metrics import eer, fnmr, threshold_at_fmr
 from verify.training.alarms import READINGS, Alarms, health
 from verify.training.averaging import Average
 from verify.training.checkpoint import git_revision
 from verify.training.course import Course
 from verify.training.failures import largest_that_fits
+from verify.training.loop import train
 from verify.training.optimisers import clip
 from verify.training.schedule import LARGE_MARGIN, MAIN, Plan
 from verify.training.validation import Validated, choose, compare, is_better
@@ -227,3 +229,11 @@ def test_sets_of_one_person_each_are_held_against_each_other():
     embeddings = np.eye(4, dtype=np.float32)
     found = compare(embeddings, np.array([0, 0, 1, 1]), sets=np.array([0, 0, 1, 1]))
     assert (found.mated, found.non_mated) == (2, 4)
+
+
+def test_a_run_leaves_the_callers_arithmetic_as_it_was(tmp_path):
+    prepared, split = small_set(tmp_path, train=4, validation=2, samples=3)
+    recipe = small_recipe(prepared, split, schedule={"epochs": 1, "warmup_epochs": 0.0}, sampler={"batch": 6})
+    train(recipe, run_dir=tmp_path / "run", device="cpu")
+    assert np.float64(5e-324) > 0
+    assert float(torch.tensor(1e-42) * 2) > 0
