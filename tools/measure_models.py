@@ -99,7 +99,9 @@ def embedded_prepared(
         for i in progress(rows, total=len(rows), label=f"{name}: embedding"):
             wave = data.media(i).astype(np.float32) / 32768
             sample = Sample(Modality.VOICE, wave, source=data.paths[i], sha256="", facts={})
-            pieces = chunks(sample, [SpeechRegion(0.0, len(wave) / 16_000, score=1.0)], contract=bundle.card.input)
+            pieces = chunks(
+                sample, [SpeechRegion(0.0, len(wave) / 16_000, score=1.0)], contract=bundle.card.input
+            )
             weights = [piece.net_speech_s for piece in pieces]
             vectors.append(average(voice.embed([piece.features for piece in pieces]), weights)[None])
     return np.concatenate(vectors).astype(np.float64), [data.subjects[data.owner[i]] for i in rows]
