@@ -26,6 +26,7 @@ def small_set(
     samples: int = 6,
     seed: int = 0,
     alignment: str = "arcface-112",
+    name: str = "made",
 ) -> tuple[Path, Path]:
     """A prepared set of made people and its split: (folder, split file)."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,15 +44,15 @@ def small_set(
     write_prepared(
         prepared,
         (
-            (name, f"{name}/{sample}", made(person, sample))
-            for name, person in people
+            (subject, f"{subject}/{sample}", made(person, sample))
+            for subject, person in people
             for sample in range(samples)
         ),
-        name="made",
+        name=name,
         how=Preparation(modality=Modality(modality), contract=contract),
     )
-    parts = {name: "train" if person < train else "validation" for name, person in people}
-    write_split(split, Split(name="made", seed=0, parts=parts))
+    parts = {subject: "train" if person < train else "validation" for subject, person in people}
+    write_split(split, Split(name=name, seed=0, parts=parts))
     return prepared, split
 
 

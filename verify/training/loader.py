@@ -6,6 +6,7 @@ What a batch holds depends on (seed, epoch, sample, view) alone, never on how ma
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -277,3 +278,13 @@ def _in_worker(_: int) -> None:
     """Ctrl-C is the training process's to handle; what it set for signals is not for its readers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.excepthook = _unless_hung_up
+
+
+def _unless_hung_up(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Report what a reader's threads could not handle, but not that the training process hung up: it is leaving.
+
+    The thread that hands a tensor over may be in the middle of that when Ctrl-C ends the training process.
+    """
+    if not issubclass(kind, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, traceback)

@@ -312,6 +312,17 @@ def _check_pairs(recipe: Recipe, data: TrainingSet, objectives: Objectives) -> N
     if objectives.uses_target and not recipe.run.ema:
         msg = "the objective learns from the averaged network: set run.ema, for example 0.99"
         raise UsageError(msg)
+    in_pairs = [
+        section.name
+        for section, term in zip(recipe.objective, objectives.terms, strict=True)
+        if term.gathers and not section.options.get("memory")
+    ]
+    if in_pairs and recipe.sampler.samples == 1 and recipe.sampler.views == 1:
+        msg = (
+            f"{in_pairs[0]} learns from pairs of one subject, and sampler.samples = 1 puts none into a batch: "
+            "set sampler.samples to 2 or more"
+        )
+        raise UsageError(msg)
     if recipe.sampler.samples > 1 and recipe.sampler.views == 1 and len(data.identities) == len(data.labels):
         msg = (
             f"every one of the {len(data.identities)} training subjects has one sample: pairs of one subject cannot be"

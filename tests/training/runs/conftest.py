@@ -9,15 +9,6 @@ import pytest
 from tests.training.small_runs import small_recipe, small_set
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch = pytest.importorskip("torch", reason="needs the training extra")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def voices(tmp_path_factory) -> tuple[Path, Path]:
     """A prepared set of made voices and its split."""

@@ -123,6 +123,43 @@ class TestItLearns:
         assert result.best_step == 0
         assert any(line["event"] == "stop" for line in read_log(tmp_path))
 
+    def test_frozen_statistics_stay_while_the_weights_around_them_learn(self, recipe, tmp_path) -> None:
+        short = {"epochs": 1, "steps_per_epoch": 2}
+        first = train(recipe(schedule=short), run_dir=tmp_path / "first")
+        model = {"network": "ecapa_tdnn", "dim": 32, "options": {"width": 0.1}}
+        for name, frozen in (("moving", False), ("still", True)):
+            begun = model | {"initial": str(first.run_dir), "freeze_statistics": frozen}
+            train(recipe(model=begun, schedule=short), run_dir=tmp_path / name)
+        before = checkpoints.read_tensors(first.run_dir / "checkpoints/best", "model")
+        for name, moves in (("moving", True), ("still", False)):
+            after = checkpoints.read_tensors(tmp_path / name / "checkpoints/last", "model")
+            changed = {key for key in before if not torch.equal(before[key], after[key])}
+            assert any("running_mean" in key for key in changed) is moves
+            assert any("running_var" in key for key in changed) is moves
+            assert any(key.endswith("weight") for key in changed)
+
+    def test_strangers_are_counted_within_their_own_set(self, recipe, tmp_path) -> None:
+        """Two sets of 3 validation subjects with 4 samples: 2 (12 over 2) pairs less 36 of one subject."""
+        made = [
+            small_set(
+                tmp_path / name / name,
+                modality="voice",
+                train=4,
+                validation=3,
+                samples=4,
+                seed=seed,
+                name=name,
+            )
+            for seed, name in enumerate(("studio", "street"))
+        ]
+        sets = [{"prepared": str(prepared), "split": str(split)} for prepared, split in made]
+        once = {"epochs": 1, "steps_per_epoch": 1}
+        result = train(
+            recipe(data={"sets": sets}, schedule=once, sampler={"batch": 8}), run_dir=tmp_path / "run"
+        )
+        assert (result.latest["subjects"], result.latest["mated"]) == (6, 36)
+        assert result.latest["non_mated"] == 2 * 66 - 36
+
     def test_frozen_parameters_and_their_statistics_stay(self, recipe, tmp_path) -> None:
         model = {"network": "ecapa_tdnn", "dim": 32, "options": {"width": 0.1}, "freeze": ["blocks.0"]}
         train(
@@ -252,6 +289,11 @@ class TestItRefuses:
         with pytest.raises(UsageError, match=rf"something else than a run \({found.split('/')[0]}\).*-o"):
             train(recipe(), run_dir=tmp_path)
         assert len(list(tmp_path.iterdir())) == 1
+
+    def test_batches_without_a_pair_for_what_learns_from_pairs(self, recipe, tmp_path) -> None:
+        lonely = {"batch": 0, "identities": 6, "samples": 1}
+        with pytest.raises(UsageError, match=r"triplet learns from pairs.*sampler.samples to 2"):
+            train(recipe(objective=[{"name": "triplet"}], sampler=lonely), run_dir=tmp_path)
 
     def test_one_sample_a_subject_where_pairs_are_drawn(self, tmp_path) -> None:
         made = small_set(tmp_path / "set", modality="voice", train=6, validation=4, samples=1)
